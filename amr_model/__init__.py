@@ -1,0 +1,1 @@
+"""Trains, evaluates and runs audio moment retrieval models."""

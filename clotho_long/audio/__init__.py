@@ -1,0 +1,1 @@
+"""Waveforms: reading, trimming, levels and mixing."""

@@ -1,0 +1,1 @@
+"""What the corpus generator and the trainer share; nothing here imports torch or reads audio."""

@@ -1,0 +1,1 @@
+"""Audio and text features of recordings and queries."""

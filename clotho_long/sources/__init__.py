@@ -1,0 +1,1 @@
+"""The data sets that a corpus is made of: Clotho events and Walking Tours backgrounds."""

@@ -1,0 +1,1 @@
+"""One command from raw audio to a results table."""
