@@ -1,0 +1,63 @@
+"""What an encoder is, and how one is found by name.
+
+An encoder of another package joins by an entry point of the group `clotho_long.encoders` whose object is
+called as `factory(weights=..., device=..., precision=...)` and returns an `Encoder`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from clotho_long.core.errors import ConfigError
+from clotho_long.core.units import Hertz
+
+ENTRY_POINT_GROUP = "clotho_long.encoders"
+BUILT_IN = (
+    EntryPoint("msclap-2023", "clotho_long.features.msclap:load_msclap", ENTRY_POINT_GROUP),
+    EntryPoint("logmel", "clotho_long.features.logmel:LogMelEncoder", ENTRY_POINT_GROUP),
+)
+
+Matrix = npt.NDArray[np.float32]
+
+
+class Encoder(Protocol):
+    """Turns windows of audio and sentences into vectors; holds its weights and device, no other state."""
+
+    name: str
+    sample_rate_hz: Hertz  # of the waveforms that `encode_windows` expects
+    window_samples: int  # length of one window; the hop is chosen by the window grid
+    dim: int
+
+    def provenance(self) -> dict[str, Any]:
+        """JSON-like facts that decide the numbers: name, hash of the weights, precision."""
+        ...
+
+    def encode_windows(self, windows: Matrix) -> Matrix:
+        """[window, window_samples] mono in [-1, 1] -> [window, dim] float32, the same in every process."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> list[Matrix]:
+        """One [token, dim] float32 matrix for each text, in the order of `texts`."""
+        ...
+
+
+def load_encoder(
+    name: str, *, weights: Path | None = None, device: str = "auto", precision: str = "float32"
+) -> Encoder:
+    """The encoder called `name`, built in or registered by an installed package (which cannot take a built-in name).
+
+    Raises:
+        ConfigError: no such encoder is installed.
+        FeatureError: its weights are missing or do not fit.
+    """
+    known = {point.name: point for point in (*entry_points(group=ENTRY_POINT_GROUP), *BUILT_IN)}
+    if name not in known:
+        raise ConfigError(f"no encoder is called {name!r}", "--encoder", f"known: {', '.join(sorted(known))}")
+    encoder: Encoder = known[name].load()(weights=weights, device=device, precision=precision)
+    return encoder
