@@ -1,6 +1,6 @@
 """Reads and writes audio: the only module that imports soundfile, PyAV and soxr.
 
-libsndfile reads wav, flac, ogg and mp3; PyAV reads what is left (mp4, m4a, mkv, webm, the sound of any video),
+libsndfile reads wav, flac, ogg and mp3; PyAV reads what is left (mp4, m4a, mkv, webm, any video),
 without an `ffmpeg` program. Everything is mono float32 in [-1, 1] here. Resampling is soxr's HQ, which
 librosa uses by default. What cannot be trusted (truncated, empty, NaN) is an AudioError that names the file.
 """
@@ -8,6 +8,7 @@ librosa uses by default. What cannot be trusted (truncated, empty, NaN) is an Au
 from __future__ import annotations
 
 import struct
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -22,7 +23,7 @@ from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import AudioError
 from clotho_long.core.files import atomic_path
-from clotho_long.core.units import Hertz, Seconds
+from clotho_long.core.units import Hertz
 
 Waveform: TypeAlias = npt.NDArray[np.float32]  # [sample]
 ChannelChoice = Literal["mean", "first"]
@@ -32,7 +33,6 @@ AUDIO_SUFFIXES = frozenset(
 ) | frozenset((".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts"))
 RESAMPLING_QUALITY = "HQ"
 BLOCK_S = 10.0  # of decoded sound held at a time
-PCM_PEAK = 32767
 PCM_BLOCK_SAMPLES = 1 << 16  # stays in the processor's cache
 # Writers that stream into a pipe do not know the length, and leave one of these.
 UNKNOWN_WAV_LENGTHS = (0, 0xFFFFFFFF)
@@ -103,11 +103,30 @@ def resample(waveform: Waveform, from_hz: Hertz, to_hz: Hertz) -> Waveform:
 
 def write_audio(path: Path, waveform: Waveform, sample_rate_hz: Hertz) -> None:
     """Write [sample] in [-1, 1] as 16-bit PCM, wav or flac by the suffix of `path`; atomic."""
-    with atomic_path(path) as part, soundfile.SoundFile(part, "w", sample_rate_hz, 1, "PCM_16") as file:
-        for start in range(0, len(waveform), PCM_BLOCK_SAMPLES):
-            # what libsndfile does to floats, three times as fast
-            scaled = waveform[start : start + PCM_BLOCK_SAMPLES] * np.float32(PCM_PEAK)
-            file.write(np.rint(scaled, out=scaled).astype(np.int16))
+    pcm = to_pcm16(waveform)
+    with atomic_path(path) as part:
+        if path.suffix == ".wav":
+            # several times as fast as libsndfile, with the same bytes
+            with wave.open(str(part), "wb") as file:
+                file.setparams((1, pcm.itemsize, sample_rate_hz, len(pcm), "NONE", ""))
+                file.writeframes(pcm.astype("<i2", copy=False).tobytes())
+        else:
+            soundfile.write(part, pcm, sample_rate_hz, subtype="PCM_16")
+
+
+def to_pcm16(waveform: Waveform) -> npt.NDArray[np.int16]:
+    """[sample] in [-1, 1] as the published generator's files hold it.
+
+    libsndfile, as soundfile calls it, scales to 32 bits, rounds, and drops the lower 16: it rounds down.
+    """
+    pcm = np.empty(len(waveform), np.int16)
+    for start in range(0, len(waveform), PCM_BLOCK_SAMPLES):
+        block = waveform[start : start + PCM_BLOCK_SAMPLES] * np.float32(2**31)
+        np.rint(block, out=block)
+        block *= np.float32(2**-16)
+        np.floor(block, out=block)
+        pcm[start : start + len(block)] = np.minimum(block, np.float32(32767), out=block)
+    return pcm
 
 
 def _opened(path: Path) -> _SoundFile | _AvFile:
