@@ -170,7 +170,7 @@ def run_ours(corpus: Corpus, jobs: int) -> float:
 def processor_seconds(
     theirs: PublicGenerator, tasks: list[MixtureTask], folder: Path
 ) -> tuple[float, float, float]:
-    """Seconds of this process for a clip: the public generator's, ours, ours without the file. Medians of three."""
+    """Processor seconds of a clip: the public generator's, ours, ours without a file; medians of three."""
 
     def publicly() -> None:
         shutil.rmtree(theirs.out)
