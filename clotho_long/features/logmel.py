@@ -1,8 +1,9 @@
 """`logmel`: features that need no download, for demonstrations and tests. They are no CLAP.
 
-Audio: the log-mel spectrogram of each second, 64 bands x 12 frames = 768 numbers. Text: one fixed pseudo-random
-vector per word. The two share no space, and a word says nothing about a related one: a model has to learn from its
-training data alone what a word sounds like. What it learns says nothing about how well it would do with CLAP.
+Audio: the log-mel spectrogram of each second, 64 bands x 12 frames = 768 numbers. Text: one fixed
+pseudo-random vector per word. The two share no space, and a word says nothing about a related one: a model
+has to learn from its training data alone what a word sounds like. What it learns says nothing about how well
+it would do with CLAP.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ SPECTRA_PER_FRAME = 5
 LOWEST_HZ, HIGHEST_HZ = 50.0, 14_000.0
 FLOOR_POWER = 1e-9  # -90 dB, about the rounding noise of 16-bit audio in one band
 
-# The trainer divides each row by its norm. With the average spectrum of city sound taken as zero, what is left is
-# how a second differs from it; without the subtraction all rows would point almost the same way.
+# The trainer divides each row by its norm. With the average spectrum of city sound taken as zero, what is left
+# is how a second differs from it; without the subtraction all rows would point almost the same way.
 AVERAGE_DB = np.linspace(-55.0, -72.0, NUM_BANDS)
 STEP_DB = 1 / 256  # values are rounded to it, so that the last bits of another processor's sums are not seen
 WINDOWS_AT_A_TIME = 16  # their spectra stay in the processor's cache
@@ -88,16 +89,17 @@ def _log_mel(windows: Matrix) -> npt.NDArray[np.float64]:
     spectra = np.fft.rfft(pieces * _hann(), axis=2)
     power = spectra.real**2 + spectra.imag**2
     frames = power.reshape(len(windows), NUM_FRAMES, SPECTRA_PER_FRAME, -1).mean(axis=2)
-    # a stack of equal products, one for each window, so that a window's numbers do not depend on its neighbours
+    # a stack of equal products, one per window, so that a window's numbers do not depend on its neighbours
     level_db = 10 * np.log10(np.maximum(frames @ _mel_filters(), FLOOR_POWER))
-    return np.rint((level_db - AVERAGE_DB) / STEP_DB) * STEP_DB
+    steps: npt.NDArray[np.float64] = np.rint((level_db - AVERAGE_DB) / STEP_DB)
+    return steps * STEP_DB
 
 
 @lru_cache(maxsize=1)
 def _hann() -> npt.NDArray[np.float64]:
     """Periodic Hann window, scaled so that a full-scale sine has a power of 1 (0 dB) in its bin."""
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(STFT_SAMPLES) / STFT_SAMPLES)
-    return window * (2 / window.sum())
+    window: npt.NDArray[np.float64] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(STFT_SAMPLES) / STFT_SAMPLES)
+    return window * (2 / float(window.sum()))
 
 
 @lru_cache(maxsize=1)
@@ -108,7 +110,8 @@ def _mel_filters() -> npt.NDArray[np.float64]:
     bins_hz = np.arange(STFT_SAMPLES // 2 + 1)[:, None] * (SAMPLE_RATE_HZ / STFT_SAMPLES)
     left, peak, right = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
     rising, falling = (bins_hz - left) / (peak - left), (right - bins_hz) / (right - peak)
-    return np.maximum(0, np.minimum(rising, falling))
+    filters: npt.NDArray[np.float64] = np.maximum(0, np.minimum(rising, falling))
+    return filters
 
 
 def _words(text: str) -> list[str]:
@@ -117,7 +120,8 @@ def _words(text: str) -> list[str]:
 
 @lru_cache(maxsize=1 << 14)
 def _word_vector(word: str) -> npt.NDArray[np.float32]:
-    """A unit vector drawn from the hash of the word: a generator's stream may change between numpy's releases."""
+    """A unit vector from the hash of the word: a generator's stream may change with numpy's release."""
     digest = hashlib.shake_256(word.encode()).digest(4 * LogMelEncoder.dim)
     drawn = np.frombuffer(digest, dtype="<u4").astype(np.float64) - (2**32 - 1) / 2
-    return (drawn / np.sqrt(np.square(drawn).sum())).astype(np.float32)
+    vector: npt.NDArray[np.float32] = (drawn / np.sqrt(np.square(drawn).sum())).astype(np.float32)
+    return vector

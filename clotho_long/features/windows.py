@@ -1,7 +1,7 @@
 """The window grid: which pieces of a recording are encoded, one for each second. Pure.
 
-`aligned` (CASTELLA's extractor, Lighthouse's predictor): window i starts at i s. `centred` (the extractor that
-Clotho-Moment was published with): half a window of zeros at both ends, so window i is centred on i s.
+`aligned` (CASTELLA's extractor, Lighthouse's predictor): window i starts at i s. `centred` (the extractor
+that Clotho-Moment was published with): half a window of zeros at both ends, so window i is centred on i s.
 
 | recording      | aligned                              | centred                             |
 | -------------- | ------------------------------------ | ----------------------------------- |
@@ -58,8 +58,8 @@ class WindowGrid:
     def cut(self, blocks: Iterable[Waveform], max_windows: int) -> Iterator[Windows]:
         """The windows of a recording that arrives in blocks, at most `max_windows` at a time.
 
-        All but the last piece hold exactly `max_windows`, however the blocks are cut: what an encoder is given
-        depends on the recording alone. Memory is bounded by one such piece and one block.
+        All but the last piece hold exactly `max_windows`, however the blocks are cut: what an encoder is
+        given depends on the recording alone. Memory is bounded by one such piece and one block.
         """
         piece_samples = (max_windows - 1) * self.hop_samples + self.window_samples
         held = [np.zeros(self.lead_samples, np.float32)]
