@@ -35,8 +35,8 @@ SPECTRA_PER_FRAME = 5
 LOWEST_HZ, HIGHEST_HZ = 50.0, 14_000.0
 FLOOR_POWER = 1e-9  # -90 dB, about the rounding noise of 16-bit audio in one band
 
-# The trainer divides each row by its norm. With the average spectrum of city sound taken as zero, what is left
-# is how a second differs from it; without the subtraction all rows would point almost the same way.
+# The trainer divides each row by its norm. With the average spectrum of city sound taken as zero, there remains
+# how a second differs from it; without the subtraction all rows would point almost the same way.
 AVERAGE_DB = np.linspace(-55.0, -72.0, NUM_BANDS)
 STEP_DB = 1 / 256  # values are rounded to it, so that the last bits of another processor's sums are not seen
 WINDOWS_AT_A_TIME = 16  # their spectra stay in the processor's cache
