@@ -35,7 +35,7 @@ SPECTRA_PER_FRAME = 5
 LOWEST_HZ, HIGHEST_HZ = 50.0, 14_000.0
 FLOOR_POWER = 1e-9  # -90 dB, about the rounding noise of 16-bit audio in one band
 
-# The trainer divides each row by its norm. With the average spectrum of city sound taken as zero, there remains
+# The trainer divides each row by its norm. With the average spectrum of city sound taken as zero, a row says
 # how a second differs from it; without the subtraction all rows would point almost the same way.
 AVERAGE_DB = np.linspace(-55.0, -72.0, NUM_BANDS)
 STEP_DB = 1 / 256  # values are rounded to it, so that the last bits of another processor's sums are not seen
@@ -52,6 +52,7 @@ class LogMelEncoder:
     sample_rate_hz = SAMPLE_RATE_HZ
     window_samples = SAMPLE_RATE_HZ
     dim = NUM_BANDS * NUM_FRAMES
+    device = "cpu"
 
     def __init__(
         self, *, weights: Path | None = None, device: str = "auto", precision: str = "float32"
