@@ -106,7 +106,7 @@ def audio_note(encoder: Encoder, choice: WindowChoice, source: MadeBy) -> MadeBy
 
 def text_note(encoder: Encoder, query: str) -> MadeBy:
     """What is written beside text features."""
-    return _plain({"encoder": encoder.provenance(), "query": query})
+    return _plain({"encoder": encoder.provenance(), "source": {"query": query}})
 
 
 def is_done(folder: FeatureFolder, item: str, note: MadeBy, *, overwrite: bool) -> bool:
