@@ -8,21 +8,19 @@ workers or on what was done before: so neither do the bytes of the files.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
-import joblib
+import numpy as np
 
-from clotho_long.build.parallel import Watch, run, unwatched
-from clotho_long.core.errors import AudioError, ConfigError, FeatureError, ManifestError
-from clotho_long.core.feature_files import write_features
+from clotho_long.build.crew import Crew, one_thread
+from clotho_long.core.errors import AudioError, FeatureError, ManifestError
+from clotho_long.core.feature_files import Features, write_features
 from clotho_long.core.feature_pack import FeatureFolder
 from clotho_long.core.records import Query
 from clotho_long.core.units import Hertz
@@ -32,7 +30,7 @@ from clotho_long.features.extract import (
     MadeBy,
     WindowChoice,
     audio_note,
-    encode_pieces,
+    encode_piece,
     encode_texts,
     is_done,
     pieces_of,
@@ -42,11 +40,6 @@ from clotho_long.features.extract import (
 from clotho_long.features.windows import Waveform, Windows
 
 TEXTS_AT_A_TIME = 64
-
-SCHEDULER_TIMEOUT_S = 10
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 
 
 class Sound(Protocol):
@@ -67,15 +60,6 @@ class Recording:
 
     recording_id: str
     sound: Sound
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Crew:
-    """Who does the work: `jobs` processes of this machine, or the workers of a Dask scheduler."""
-
-    jobs: int = 1
-    scheduler: str | None = None  # its address
-    watch: Watch = unwatched
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,11 +113,14 @@ def encode_recordings(
         if note is None or not is_done(folder, recording.recording_id, note, overwrite=overwrite):
             waiting.append(recording)
     num_done = len(recordings) - len(waiting) - len(problems)
-    if _computes_on_cpu(encoder.load()):
-        results = _spread(job, waiting, crew, unit="recording")
-    else:
+    results: Iterable[str | None]
+    if _works_alone(encoder.load(), crew):
         ahead = job.encode_while_others_prepare(waiting, num_threads=crew.jobs)
         results = list(crew.watch(ahead, total=len(waiting), label="encoding", unit="recording"))
+    elif len(waiting) == 1:
+        results = [job.encode_with_shared_pieces(waiting[0], crew)]
+    else:
+        results = crew.share(job, waiting, unit="recording")
     failed = [problem for problem in results if problem is not None]
     return EncodeCounts(
         written=len(waiting) - len(failed),
@@ -175,10 +162,9 @@ def encode_queries(
     job = _TextJob(folder=folder, encoder=encoder, waiting=frozenset(waiting))
     groups = [tuple(queries[at : at + TEXTS_AT_A_TIME]) for at in range(0, len(queries), TEXTS_AT_A_TIME)]
     groups = [group for group in groups if any(query.qid in waiting for query in group)]
-    here = not _computes_on_cpu(loaded)
-    alone = dataclasses.replace(crew, jobs=1, scheduler=None) if here else crew
-    for _ in _spread(job, groups, alone, unit=f"{TEXTS_AT_A_TIME} queries"):
-        pass
+    if _works_alone(loaded, crew):
+        crew = dataclasses.replace(crew, jobs=1)
+    crew.share(job, groups, unit=f"{TEXTS_AT_A_TIME} queries")
     return EncodeCounts(written=len(waiting), done_before=len(chosen) - len(waiting), problems=())
 
 
@@ -191,8 +177,16 @@ class _AudioJob:
     windows: WindowChoice
 
     def __call__(self, recording: Recording) -> str | None:
-        with _one_thread():
-            return self._finish(recording, self._pieces(recording))
+        return self._finish(recording, map(self.encode, self._pieces(recording)))
+
+    def encode(self, piece: Windows) -> Features:
+        encoder = self.encoder.load()
+        with one_thread():
+            return encode_piece(piece, encoder)
+
+    def encode_with_shared_pieces(self, recording: Recording, crew: Crew) -> str | None:
+        """The same for a recording that is alone: its pieces are shared among the crew."""
+        return self._finish(recording, crew.share_in_order(self.encode, self._pieces(recording)))
 
     def encode_while_others_prepare(
         self, recordings: Iterable[Recording], *, num_threads: int
@@ -203,7 +197,7 @@ class _AudioJob:
             started = deque((r, _Ahead(self._pieces(r), pool)) for r in islice(waiting, num_threads + 1))
             while started:
                 recording, pieces = started.popleft()
-                yield self._finish(recording, pieces)
+                yield self._finish(recording, map(self.encode, pieces))
                 started.extend((r, _Ahead(self._pieces(r), pool)) for r in islice(waiting, 1))
 
     def note(self, recording: Recording) -> MadeBy:
@@ -213,13 +207,13 @@ class _AudioJob:
         encoder = self.encoder.load()
         return pieces_of(recording.sound.blocks(encoder.sample_rate_hz), encoder, self.windows)
 
-    def _finish(self, recording: Recording, pieces: Iterable[Windows]) -> str | None:
+    def _finish(self, recording: Recording, rows: Iterable[Features]) -> str | None:
         try:
-            rows = encode_pieces(pieces, self.encoder.load(), where=recording.recording_id)
+            matrix = np.concatenate(list(rows))
             note = self.note(recording)
         except (AudioError, FeatureError) as error:
             return f"{recording.recording_id}: {error}"
-        write_features(self.folder.file(recording.recording_id), rows, self.folder.key, note)
+        write_features(self.folder.file(recording.recording_id), matrix, self.folder.key, note)
         return None
 
 
@@ -233,8 +227,8 @@ class _TextJob:
 
     def __call__(self, group: tuple[Query, ...]) -> None:
         encoder = self.encoder.load()
-        with _one_thread():
-            matrices = encode_texts([query.query for query in group], encoder, where=f"qid {group[0].qid}")
+        with one_thread():
+            matrices = encode_texts([query.query for query in group], encoder)
         for query, rows in zip(group, matrices, strict=True):
             if query.qid in self.waiting:
                 path = self.folder.file(query.qid)
@@ -257,52 +251,9 @@ class _Ahead(Iterable[Windows]):
         return self._pool.submit(next, self._pieces, None)
 
 
-def _spread(job: Callable[[Task], Result], tasks: Sequence[Task], crew: Crew, *, unit: str) -> list[Result]:
-    """The job's results, of every task, by the crew."""
-    with _backend(crew.scheduler):
-        return list(run(job, tasks, jobs=crew.jobs, watch=crew.watch, label="encoding", unit=unit))
-
-
-@contextlib.contextmanager
-def _backend(scheduler: str | None) -> Iterator[None]:
-    """Where joblib runs what is called inside: processes with one thread each, or a Dask cluster."""
-    if scheduler is None:
-        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-            yield
-        return
-    try:
-        import distributed
-
-        connect: Any = distributed.Client
-    except ImportError:
-        raise ConfigError(
-            "Dask is not installed", "--scheduler", "pip install 'audio-moment-retrieval[dask]'"
-        ) from None
-    try:
-        client = connect(scheduler, timeout=SCHEDULER_TIMEOUT_S)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"no Dask scheduler answers at {scheduler} ({error})", "--scheduler") from None
-    with client, joblib.parallel_config(backend="dask"):
-        yield
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch on one thread: another number may add in another order, and processes already fill the cores."""
-    torch = sys.modules.get("torch")  # an encoder that needs it has imported it
-    if torch is None:
-        yield
-        return
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(num_threads)
-
-
-def _computes_on_cpu(encoder: Encoder) -> bool:
-    return str(encoder.device).startswith("cpu")
+def _works_alone(encoder: Encoder, crew: Crew) -> bool:
+    """Whether this process encodes by itself: on a GPU, several would only fight for it."""
+    return crew.scheduler is None and not str(encoder.device).startswith("cpu")
 
 
 def _refuse_bad_ids(ids: Sequence[str], folder: FeatureFolder) -> None:

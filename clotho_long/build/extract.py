@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from clotho_long.audio.io import ChannelChoice
-from clotho_long.build.encode import Crew, EncodeCounts, Recording, encode_queries, encode_recordings
+from clotho_long.build.crew import Crew
+from clotho_long.build.encode import EncodeCounts, Recording, encode_queries, encode_recordings
 from clotho_long.build.mixtures import mixture_tasks
 from clotho_long.build.sounds import FileSound, MixtureSound, find_recordings
 from clotho_long.core.errors import ManifestError

@@ -185,7 +185,7 @@ def text_features(file: Path, features_dir: Path, **options: Any) -> None:
 
 
 def _encoder_and_crew(options: dict[str, Any]) -> dict[str, Any]:
-    from clotho_long.build.encode import Crew
+    from clotho_long.build.crew import Crew
     from clotho_long.features.extract import EncoderChoice
 
     set_up_logging(quiet=options["quiet"])

@@ -69,26 +69,26 @@ def pieces_of(blocks: Iterable[Waveform], encoder: Encoder, choice: WindowChoice
     return grid.cut(first_seconds(blocks, grid.sample_rate_hz, choice.max_s), PIECE_WINDOWS)
 
 
-def encode_pieces(pieces: Iterable[Windows], encoder: Encoder, *, where: str) -> Features:
-    """The features [window, dim] of one recording, float32.
+def encode_piece(piece: Windows, encoder: Encoder) -> Features:
+    """The features [window, dim] of one piece, float32.
 
     Raises:
         FeatureError: the encoder gave something else than finite rows of its width.
     """
-    rows = np.concatenate([encoder.encode_windows(piece) for piece in pieces])
-    _refuse_bad_rows(rows, encoder, where)
+    rows = encoder.encode_windows(piece)
+    _refuse_bad_rows(rows, len(piece), encoder)
     return rows
 
 
-def encode_texts(texts: Sequence[str], encoder: Encoder, *, where: str) -> list[Features]:
+def encode_texts(texts: Sequence[str], encoder: Encoder) -> list[Features]:
     """The token states [token, dim] of each text, float32.
 
     Raises:
-        FeatureError: as `encode_pieces`.
+        FeatureError: as `encode_piece`.
     """
     matrices = encoder.encode_texts(texts)
     for rows in matrices:
-        _refuse_bad_rows(rows, encoder, where)
+        _refuse_bad_rows(rows, len(rows), encoder)
     return matrices
 
 
@@ -164,11 +164,11 @@ def _plain(note: MadeBy) -> MadeBy:
     return plain
 
 
-def _refuse_bad_rows(rows: Features, encoder: Encoder, where: str) -> None:
-    if rows.ndim != 2 or rows.shape[1] != encoder.dim or not np.isfinite(rows).all():
-        raise FeatureError(
-            f"{encoder.name} gave {rows.dtype} {rows.shape} with "
-            f"{int((~np.isfinite(rows)).sum())} values that are not finite",
-            where,
-            "check the weights and the recording",
-        )
+def _refuse_bad_rows(rows: Features, num_rows: int, encoder: Encoder) -> None:
+    if rows.shape != (num_rows, encoder.dim) or rows.dtype != np.float32:
+        given = f"{rows.dtype} {rows.shape}, not float32 {(num_rows, encoder.dim)}"
+    elif not np.isfinite(rows).all():
+        given = f"values that are not finite in row {int(np.argmin(np.isfinite(rows).all(axis=1)))}"
+    else:
+        return
+    raise FeatureError(f"{encoder.name} gave {given}", fix="check its weights")
