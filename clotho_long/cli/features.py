@@ -29,7 +29,7 @@ def encoder_options(command: Any) -> Any:
             "--precision",
             default="float32",
             show_default=True,
-            help="Of the encoder's matrix products; bfloat16 is faster and slightly different.",
+            help="Of the encoder's matrix products; bf16 is faster and slightly different.",
         ),
         click.option(
             "--device",

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from tiny_corpus import make_corpus, tree, write_noise
 
 from clotho_long.cli.features import COMMANDS
 from clotho_long.core.command_line import CommandGroup
@@ -20,6 +19,7 @@ from clotho_long.core.feature_store import FeatureStore
 from clotho_long.core.manifest import read_queries, write_lines
 from clotho_long.corpus import Corpus
 from clotho_long.features.logmel import LogMelEncoder
+from tests.features.tiny_corpus import make_corpus, tree, write_noise
 
 MAIN = CommandGroup("clotho-long", commands={command.name: command for command in COMMANDS})
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner, Result
-from tiny_corpus import RATE_HZ, tree, write_noise
 
 from clotho_long.cli.features import COMMANDS
 from clotho_long.core.command_line import CommandGroup
 from clotho_long.core.feature_files import AUDIO_KEY, TEXT_KEY, audio_file, read_features, text_file
 from clotho_long.core.manifest import write_lines
 from clotho_long.features.logmel import LogMelEncoder
+from tests.features.tiny_corpus import RATE_HZ, tree, write_noise
 
 MAIN = CommandGroup("clotho-long", commands={command.name: command for command in COMMANDS})
 
