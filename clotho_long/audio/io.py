@@ -33,7 +33,7 @@ AUDIO_SUFFIXES = frozenset(
 ) | frozenset((".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts"))
 RESAMPLING_QUALITY = "HQ"
 BLOCK_S = 10.0  # of decoded sound held at a time
-PCM_BLOCK_SAMPLES = 1 << 16  # stays in the processor's cache
+PCM_BLOCK_SAMPLES = 1 << 14  # stays in the processor's cache
 # Writers that stream into a pipe do not know the length, and leave one of these.
 UNKNOWN_WAV_LENGTHS = (0, 0xFFFFFFFF)
 
@@ -121,7 +121,7 @@ def write_audio(path: Path, waveform: Waveform, sample_rate_hz: Hertz) -> None:
             # several times as fast as libsndfile, with the same bytes
             with wave.open(str(part), "wb") as file:
                 file.setparams((1, pcm.itemsize, sample_rate_hz, len(pcm), "NONE", ""))
-                file.writeframes(pcm.astype("<i2", copy=False).tobytes())
+                file.writeframes(pcm.astype("<i2", copy=False).data)
         else:
             soundfile.write(part, pcm, sample_rate_hz, subtype="PCM_16")
 
@@ -132,8 +132,10 @@ def to_pcm16(waveform: Waveform) -> npt.NDArray[np.int16]:
     libsndfile, as soundfile calls it, scales to 32 bits, rounds, and drops the lower 16: it rounds down.
     """
     pcm = np.empty(len(waveform), np.int16)
+    scratch = np.empty(PCM_BLOCK_SAMPLES, np.float32)
     for start in range(0, len(waveform), PCM_BLOCK_SAMPLES):
-        block = waveform[start : start + PCM_BLOCK_SAMPLES] * np.float32(2**31)
+        piece = waveform[start : start + PCM_BLOCK_SAMPLES]
+        block = np.multiply(piece, np.float32(2**31), out=scratch[: len(piece)])
         np.rint(block, out=block)
         block *= np.float32(2**-16)
         np.floor(block, out=block)

@@ -17,7 +17,7 @@ from clotho_long.core.errors import AudioError
 from clotho_long.core.units import Decibels, gain_from_db
 
 # Small enough that a block of float32 and its copies stay in the processor's cache.
-BLOCK_SAMPLES = 1 << 16
+BLOCK_SAMPLES = 1 << 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(arbitrary_types_allowed=True))
@@ -65,8 +65,11 @@ def mean_power(waveform: Waveform) -> float:
     reach the mixture: the same recipe gives the same bytes on another machine.
     """
     total = 0.0
+    scratch = np.empty(BLOCK_SAMPLES)
     for start in range(0, len(waveform), BLOCK_SAMPLES):
-        block = waveform[start : start + BLOCK_SAMPLES].astype(np.float64)
+        piece = waveform[start : start + BLOCK_SAMPLES]
+        block = scratch[: len(piece)]
+        block[:] = piece
         total += float(block @ block)
     return float(np.float32(total / len(waveform)))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clotho_long.core.command_line import common_options, progress, set_up_logging
-from clotho_long.core.errors import ClothoLongError
+from clotho_long.core.errors import ClothoLongError, ManifestError
 from clotho_long.core.records import SPLITS
 
 if TYPE_CHECKING:
@@ -248,14 +248,17 @@ def stats(corpus_dir: Path, plot_file: Path | None) -> None:
     Example:
       clotho-long stats corpus --plot corpus.png
     """
-    from clotho_long.build.stats import plot, report_comparison, table
+    from clotho_long.build.stats import of_corpus, plot_distributions, report_comparison, table_of
 
     corpus = _corpus(corpus_dir)
-    click.echo(table(corpus))
+    values_of = of_corpus(corpus)
+    if not values_of:
+        raise ManifestError("holds no recipes", corpus_dir / "recipes", "run `clotho-long plan` first")
+    click.echo(table_of(values_of))
     for line in report_comparison(corpus):
         click.echo(line)
     if plot_file is not None:
-        plot(corpus, plot_file)
+        plot_distributions(values_of, plot_file, title=corpus_dir.resolve().name)
         click.echo(f"drew {plot_file}")
 
 
