@@ -61,9 +61,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _require(self.hidden_dim % (2 * self.num_heads) == 0, "hidden_dim must be a multiple of 2 num_heads")
-        _require(
-            self.hidden_dim % 4 == 0, "hidden_dim must be a multiple of 4 (sine codes of two coordinates)"
-        )
+        _require(self.hidden_dim % 4 == 0, "hidden_dim must be a multiple of 4 (two sine codes)")
         sizes = ("audio_dim", "text_dim", "hidden_dim", "num_heads", "feedforward_dim", "encoder_layers")
         for name in (*sizes, "decoder_layers", "num_queries", "text_centres", "audio_centres"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1")
@@ -136,7 +134,8 @@ class TargetConfig:
     audio_normalise: bool = True
     text_normalise: bool = True  # DCASE baseline: off
 
-    # Targets and predictions share one scale, rows * clip_s; the reference multiplies by the annotated duration.
+    # features: targets and predictions share one scale, rows * clip_s; duration: the reference divides by
+    # that but multiplies by the annotated duration
     time_scale: Literal["features", "duration"] = "features"
     # clip: to the recording, dropped if nothing is left; keep: the reference trains on centres above 1
     window_policy: Literal["clip", "keep"] = "clip"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -74,11 +74,9 @@ class Outputs:
 
 def _moved(value: Tensors, device: torch.device, non_blocking: bool) -> Tensors:
     fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    return dataclasses.replace(
-        value,
-        **{
-            name: field.to(device, non_blocking=non_blocking)
-            for name, field in fields.items()
-            if isinstance(field, Tensor)
-        },
-    )
+    moved: dict[str, Any] = {
+        name: field.to(device, non_blocking=non_blocking)
+        for name, field in fields.items()
+        if isinstance(field, Tensor)
+    }
+    return dataclasses.replace(value, **moved)
