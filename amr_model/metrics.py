@@ -7,6 +7,7 @@ and is the same again with `official=True`: a query without predictions is a mis
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -105,7 +106,7 @@ def score_queries(
 
 
 def recall_at(ious: Floats, threshold: float) -> float:
-    """Share of queries whose IoU reaches the threshold, in percent: R1 of `first_iou`, R5 of `best_of_five`."""
+    """Percentage of queries whose IoU reaches the threshold: R1 of `first_iou`, R5 of `best_of_five`."""
     return float(np.mean(ious >= threshold) * 100)
 
 
@@ -169,7 +170,7 @@ def _ious(spans: Floats, truth: Floats) -> Floats:
 def _first_iou(first: Floats, truth: Floats, ious: Floats) -> Floats:
     """[query] IoU of the first window with the moment that it overlaps most, 0 without a window.
 
-    The official R1 divides by the hull and AP by the union: equal where they overlap, but not to the last bit.
+    The official R1 divides by the hull, AP by the union: equal on overlap, but not to the last bit.
     """
     best = np.take_along_axis(truth, ious.argmax(axis=1)[:, None, None], axis=1)[:, 0]
     inter = np.minimum(first[:, 1], best[:, 1]) - np.maximum(first[:, 0], best[:, 0])
@@ -213,8 +214,7 @@ def _pad(rows: Sequence[Sequence[Any]], width: int) -> Floats:
 def _indexed(pairs: list[tuple[str, Any]], side: str) -> dict[str, Any]:
     index = dict(pairs)
     if len(index) < len(pairs):
-        seen: set[str] = set()
-        twice = next(qid for qid, _ in pairs if qid in seen or seen.add(qid))
+        twice = next(qid for qid, count in Counter(qid for qid, _ in pairs).items() if count > 1)
         raise ManifestError(f"qid {twice} occurs twice", side, "keep one line for each query")
     return index
 

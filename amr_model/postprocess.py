@@ -1,7 +1,7 @@
 """From a model's outputs to ranked windows in seconds, for a whole batch at once.
 
-`report`: the technical report's procedure (quality in the score, short proposals, clipping, rounding, NMS, ten
-windows). `reference`: Lighthouse d095eaa, `training/evaluate.py` and `postprocessing.py`, digit for digit.
+`report`: the technical report's procedure (quality in the score, short proposals, clipping, rounding, NMS,
+ten windows). `reference`: Lighthouse d095eaa, `training/evaluate.py`, `postprocessing.py`, digit for digit.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def suppress(windows: Floats, valid: Booleans, threshold: float) -> Booleans:
 
 
 def _scores(outputs: Outputs, quality_power: float) -> Floats:
-    """[item, query]: foreground probability, times quality^gamma where there is a quality head (report Eq. 3)."""
+    """[item, query]: foreground probability, times quality^gamma if the model judges it (report Eq. 3)."""
     scores = outputs.logits[-1].float().softmax(dim=-1)[..., 0]
     if outputs.quality is not None:
         scores = scores * outputs.quality.float() ** quality_power
@@ -235,7 +235,7 @@ def _listed(windows: Floats, scores: Floats, valid: Booleans) -> list[tuple[Rank
 def _reference(
     windows: npt.NDArray[np.float32], scores: Floats, end_s: float, clip_s: Seconds, num_windows: int | None
 ) -> tuple[RankedWindow, ...]:
-    """One item as Lighthouse does it: decimals by formatting, then clipping, then rounding; no NMS, no minimum."""
+    """One item as Lighthouse does it: decimals by formatting, then clipping, then rounding."""
     order = np.argsort(-scores, kind="stable")
     rows = [[float(f"{value:.4f}") for value in (*windows[i].tolist(), scores[i])] for i in order]
     bounds = np.clip(np.array(rows, dtype=np.float32)[:, :2], 0, end_s)

@@ -1,11 +1,13 @@
 """Prediction files: the Lighthouse lines that `amr` writes and that the DCASE 2026 Task 6 organisers read.
 
-A line is `{"qid", "query", "vid", "pred_relevant_windows": [[onset, offset, score], ...]}`, best window first.
+A line is `{"qid", "query", "vid", "pred_relevant_windows": [[onset, offset, score], ...]}`,
+best window first.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -78,10 +80,8 @@ def check_submission(predictions: Sequence[Prediction], queries: Sequence[Query]
         ManifestError: the first rule that is broken, with the qid.
     """
     expected = {query.qid: query for query in queries}
-    answered = [prediction.qid for prediction in predictions]
-    if repeated := sorted(
-        {qid for qid in answered if answered.count(qid) > 1} if len(set(answered)) < len(answered) else ()
-    ):
+    answered = Counter(prediction.qid for prediction in predictions)
+    if repeated := sorted(qid for qid, count in answered.items() if count > 1):
         raise ManifestError(f"{_some(repeated)} answered more than once", "submission", "keep one line each")
     if unknown := sorted(set(answered) - set(expected)):
         raise ManifestError(
@@ -103,7 +103,7 @@ def _check_windows(prediction: Prediction, query: Query) -> None:
     for onset_s, offset_s, _ in windows:
         if not 0 <= onset_s < offset_s <= query.duration_s:
             raise ManifestError(
-                f"window [{onset_s:g}, {offset_s:g}] is empty or not inside the {query.duration_s:g} s of the recording",
+                f"window [{onset_s:g}, {offset_s:g}] is empty or not inside [0, {query.duration_s:g}]",
                 where,
                 "clip predictions to the recording (the default post-processing does)",
             )
