@@ -6,28 +6,47 @@ ten windows). `reference`: Lighthouse d095eaa, `training/evaluate.py`, `postproc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from amr_model.config import InferenceConfig, TargetConfig
+from amr_model.config import ExperimentConfig, InferenceConfig, TargetConfig
+from amr_model.data import RetrievalSet
 from amr_model.spans import cxw_to_xx
 from amr_model.submission import Prediction, RankedWindow
-from amr_model.tensors import Outputs
+from amr_model.tensors import Batch, Outputs
 from clotho_long.core.errors import ManifestError
 from clotho_long.core.records import Query
 from clotho_long.core.units import Seconds
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
+
+
+def predict_set(
+    network: Callable[[Batch], Outputs], data: RetrievalSet, config: ExperimentConfig
+) -> list[Prediction]:
+    """The answer to each query of a set, in its order; `network` is in evaluation mode on its device."""
+    predictions: list[Prediction] = []
+    with torch.inference_mode():
+        for indices in data.batches_in_order(config.train.valid_batch_size):
+            predictions += predict_batch(
+                network(data.batch(indices)),
+                [data.queries[index] for index in indices],
+                data.num_rows[indices],
+                config.inference,
+                config.targets,
+            )
+    return predictions
 
 
 def predict_batch(
     outputs: Outputs,
     queries: Sequence[Query],
-    num_rows: Sequence[int],
+    num_rows: Integers,
     inference: InferenceConfig,
     targets: TargetConfig,
 ) -> list[Prediction]:
@@ -57,13 +76,13 @@ def rank_windows(
     outputs: Outputs,
     *,
     durations_s: Sequence[Seconds],
-    num_rows: Sequence[int],
+    num_rows: Integers,
     inference: InferenceConfig,
     targets: TargetConfig,
 ) -> list[tuple[RankedWindow, ...]]:
     """(onset_s, offset_s, score) of each item's windows, best first; arguments as `predict_batch`."""
-    duration, rows = np.asarray(durations_s, dtype=np.float64), np.asarray(num_rows)
-    features_s = rows * targets.clip_s
+    duration = np.asarray(durations_s, dtype=np.float64)
+    features_s = num_rows * targets.clip_s
     scores, spans_xx = (
         _scores(outputs, inference.quality_power),
         cxw_to_xx(outputs.spans_cxw[-1]).float().cpu(),
@@ -85,7 +104,7 @@ def rank_windows(
     valid = np.ones(scores.shape, dtype=bool)
     if inference.short_proposals:
         saliency = outputs.saliency.float().cpu().double().numpy()
-        short, share, exists = short_proposals(saliency, rows, inference)
+        short, share, exists = short_proposals(saliency, num_rows, inference)
         windows = np.concatenate([windows, short * targets.clip_s], axis=1)
         # at most a quarter of the best decoder score: a proposal never comes first
         top = inference.proposal_score * scores.max(axis=1, keepdims=True)
@@ -96,7 +115,7 @@ def rank_windows(
 
 
 def short_proposals(
-    saliency: Floats, num_rows: npt.NDArray[np.int64], inference: InferenceConfig
+    saliency: Floats, num_rows: Integers, inference: InferenceConfig
 ) -> tuple[Floats, Floats, Booleans]:
     """Windows of one, two and three clips around the peaks of each item's saliency.
 
