@@ -40,7 +40,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Everything that is written to metrics.json, as JSON-like values; percentages throughout.
 
-    `brief` and `full` are the official evaluator's result. `more` holds R5, the R1 that a perfect ranking of the
+    `brief` and `full`: the official evaluator's result. `more`: R5, the R1 that a perfect ranking of the
     ten windows would have, and the share of true moments that any of the ten meets. Then `intervals` (95 %),
     `by_length`, `by_number`, `calibration`, and `counts` of what was scored and what was not.
 

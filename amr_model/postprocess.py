@@ -170,24 +170,23 @@ def short_proposals(
 def fit_windows(windows: Floats, end_s: Floats, *, grid_s: Seconds, min_length_s: Seconds) -> Floats:
     """Clip to the recording, round to the grid (halves to even), and let no window be empty.
 
-    A second application changes nothing. Only the recording's end itself may lie off the grid.
+    A second application changes nothing. Every edge lies on the grid, except the end of a recording that is
+    shorter than one step of it.
 
     Args:
         windows: [item, window, 2] seconds.
         end_s: [item] where the timeline ends.
+        min_length_s: what an empty window grows to; 0 leaves it empty.
     """
-    end = end_s[:, None]
-    limited = np.clip(windows, 0.0, end[:, :, None])
-    fitted = np.minimum(np.rint(limited / grid_s) * grid_s, end[:, :, None])
-    onset, offset = fitted[..., 0], fitted[..., 1]
+    whole = np.floor(end_s / grid_s) * grid_s
+    end = np.where(whole > 0, whole, end_s)[:, None]
+    rounded = np.rint(np.clip(windows, 0.0, end_s[:, None, None]) / grid_s) * grid_s
+    onset, offset = np.moveaxis(np.minimum(rounded, end[:, :, None]), 2, 0)
     empty = offset <= onset
-    fits = onset + min_length_s <= end
-    last_onset = np.maximum(np.floor((end - min_length_s) / grid_s + 1e-9) * grid_s, 0.0)
-    grown_onset = np.where(fits, onset, last_onset)
-    grown_offset = np.where(fits, onset + min_length_s, end)
-    if min_length_s == 0:
-        grown_onset, grown_offset = onset, onset
-    return np.stack([np.where(empty, grown_onset, onset), np.where(empty, grown_offset, offset)], axis=2)
+    grown = np.minimum(onset + min_length_s, end)
+    offset = np.where(empty, grown, offset)
+    onset = np.where(empty, np.maximum(offset - min_length_s, 0.0), onset)
+    return np.stack([onset, offset], axis=2)
 
 
 def suppress(windows: Floats, valid: Booleans, threshold: float) -> Booleans:
