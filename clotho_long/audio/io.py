@@ -56,6 +56,18 @@ def probe(path: Path) -> AudioInfo:
         return source.info
 
 
+def probe_length(path: Path) -> tuple[Hertz, int]:
+    """Rate and number of samples of a wav or flac file, from its header, checked against what is there."""
+    _refuse_truncated_wav(path)
+    try:
+        info = soundfile.info(str(path))
+    except soundfile.LibsndfileError as error:
+        raise AudioError(
+            f"is not a wav or flac file ({error.error_string})", path, "render it again"
+        ) from None
+    return info.samplerate, info.frames
+
+
 def stream_mono(
     path: Path, sample_rate_hz: Hertz | None = None, *, channels: ChannelChoice = "mean"
 ) -> Iterator[Waveform]:
