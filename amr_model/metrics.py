@@ -163,8 +163,7 @@ def _ious(spans: Floats, truth: Floats) -> Floats:
     inter = np.clip(np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0]), 0, None)
     # this order of additions, because a match is decided by >= on the last bit
     union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - inter
-    ious: Floats = np.where(np.isnan(union), -1.0, inter / union)
-    return ious
+    return np.divide(inter, union, out=np.where(np.isnan(union), -1.0, 0.0), where=union > 0)
 
 
 def _first_iou(first: Floats, truth: Floats, ious: Floats) -> Floats:
