@@ -50,7 +50,7 @@ class Encoder(Protocol):
 def load_encoder(
     name: str, *, weights: Path | None = None, device: str = "auto", precision: str = "float32"
 ) -> Encoder:
-    """The encoder called `name`, built in or registered by an installed package (which cannot take a built-in name).
+    """The encoder called `name`: a built-in one, or one that an installed package registers.
 
     Raises:
         ConfigError: no such encoder is installed.
