@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import zlib
 from pathlib import Path
@@ -75,8 +76,7 @@ def retriever(name: str, arrays: dict[str, Any], config: ExperimentConfig) -> Mo
     architecture, size = name.split("_")[:2]
     if size == "full":
         kind = "uvcom" if architecture == "uvcom" else "qd_detr"
-        shapes = json.loads((GOLDEN / "checkpoint_keys.json").read_text())[kind]
-        state = {key: recipe_weight(key, shape, seed=31337) for key, shape in shapes.items()}
+        state = recipe_state(kind)
     else:
         state = {key[6:]: value.float() for key, value in arrays.items() if key.startswith("param/")}
     model = MomentRetriever(config.model)
@@ -90,6 +90,13 @@ def kind_of(name: str) -> Any:
 
 def our_names(name: str, config: ExperimentConfig) -> dict[str, str]:
     return key_table(kind_of(name), config.model)
+
+
+@functools.cache
+def recipe_state(kind: str) -> dict[str, Tensor]:
+    """The weights of a full-size golden file, which holds none."""
+    shapes = json.loads((GOLDEN / "checkpoint_keys.json").read_text())[kind]
+    return {key: recipe_weight(key, shape, seed=31337) for key, shape in shapes.items()}
 
 
 def recipe_weight(key: str, shape: list[int], *, seed: int) -> Tensor:
