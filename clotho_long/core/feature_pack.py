@@ -59,6 +59,10 @@ class FeatureFolder:
     def file(self, item: str) -> Path:
         return (audio_file if self.kind == "audio" else text_file)(self.features_dir, item)
 
+    def items(self) -> list[str]:
+        """The ids of all files, sorted; none if there is no folder yet."""
+        return sorted(self._all_stamps()) if self.path.is_dir() else []
+
     def stamps(self, ids: Iterable[str] | None) -> dict[str, Stamp]:
         """Id -> state of its file, sorted by id; all files of the folder if `ids` is None.
 

@@ -33,6 +33,7 @@ class Encoder(Protocol):
     sample_rate_hz: Hertz  # of the waveforms that `encode_windows` expects
     window_samples: int  # length of one window; the hop is chosen by the window grid
     dim: int
+    device: object  # where it computes: as text it starts with "cpu" or names a GPU, as a torch.device does
 
     def provenance(self) -> dict[str, Any]:
         """JSON-like facts that decide the numbers: name, hash of the weights, precision."""
