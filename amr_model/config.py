@@ -128,6 +128,11 @@ class LossConfig:
 class TargetConfig:
     """From feature files and annotations to batches: preprocessing, labels, negatives of the batch."""
 
+    # Whose features these are, and where its windows lie. Training takes both from the feature files (those
+    # of others do not say); prediction encodes new recordings alike.
+    encoder: str = "msclap-2023"
+    windows: Literal["aligned", "centred"] = "aligned"
+
     clip_s: float = 1.0  # seconds per row of audio features
     audio_max: int | None = 300  # rows kept; Lighthouse's Clotho-Moment setting: 75
     text_max: int | None = 32  # tokens kept; DCASE baseline: none

@@ -7,9 +7,9 @@ The same preprocessing serves training, evaluation and prediction. After Lightho
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -173,6 +173,7 @@ class RetrievalSet:
                     features_dir,
                     f"extract them with the model's encoder, or train with model.{kind}_dim={store.dim}",
                 )
+        _check_maker(audio.made_by, config.targets, features_dir)
         return cls(queries, audio, text, config, device=device)
 
     def __len__(self) -> int:
@@ -272,6 +273,12 @@ class RetrievalSet:
         )
 
 
+def features_made_by(features_dir: Path, queries: Sequence[Query]) -> dict[str, str]:
+    """The `encoder` and `windows` that the features of these queries were made with, if they say so."""
+    store = FeatureStore.open(features_dir, kind="audio", ids={query.recording_id for query in queries})
+    return _maker(store.made_by)
+
+
 def temporal_endpoints(num_rows: Tensor, mask: Tensor) -> Tensor:
     """[item, clip, 2] where clip i of n starts and ends: (i/n, i/n + 1/n), 0 on padding."""
     count = num_rows.float()[:, None]
@@ -323,6 +330,22 @@ class _FlatRows:
         places = torch.from_numpy(np.where(mask, self._starts[items, None] + steps, self._starts[-1]))
         rows = self._flat.index_select(0, places.to(self._flat.device).flatten())
         return rows.view(*places.shape, -1).to(device, non_blocking=True), torch.from_numpy(mask).to(device)
+
+
+def _maker(made_by: Mapping[str, Any]) -> dict[str, str]:
+    facts = {"encoder": made_by.get("encoder", {}).get("name"), "windows": made_by.get("windows")}
+    return {fact: value for fact, value in facts.items() if value}
+
+
+def _check_maker(made_by: Mapping[str, Any], targets: TargetConfig, features_dir: Path) -> None:
+    for fact, value in _maker(made_by).items():
+        expected = getattr(targets, fact)
+        if value != expected:
+            raise FeatureError(
+                f"the features were made with {fact} {value}, the model reads {fact} {expected}",
+                features_dir,
+                f"extract them anew, or set targets.{fact}={value} to train on them",
+            )
 
 
 def _cut(order: Indices, size: int) -> list[Indices]:

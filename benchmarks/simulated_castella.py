@@ -14,6 +14,7 @@ finished runs are kept, so the command can be repeated with more seeds. Writes D
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import statistics
@@ -56,6 +57,7 @@ class Simulation:
     blur_s: float = 1.5  # length of the ramps at both ends
     jitter_s: float = 0.5  # standard deviation of onset and offset
     valid_share: float = 0.1  # of the training recordings
+    crop_s: float | None = None  # only the start of each recording; queries without a moment there are left out
 
 
 class Words:
@@ -157,8 +159,8 @@ def write_corpus(labels: Path, out: Path, simulation: Simulation, max_train_quer
     done = out / "simulation.json"
     if done.exists() and json.loads(done.read_text()) == made_by:
         return
-    train = read_annotations(labels / "castella_train_release.jsonl")
-    test = read_annotations(labels / "castella_val_release.jsonl")
+    train = _cropped(read_annotations(labels / "castella_train_release.jsonl"), simulation.crop_s)
+    test = _cropped(read_annotations(labels / "castella_val_release.jsonl"), simulation.crop_s)
     recordings = sorted({query.recording_id for query in train})
     generator(simulation.seed, "split").shuffle(recordings)
     held_out = set(recordings[: round(simulation.valid_share * len(recordings))])
@@ -180,3 +182,20 @@ def write_corpus(labels: Path, out: Path, simulation: Simulation, max_train_quer
             rows = recording_features(simulation, words, asked, train)
             write_features(audio_file(out / "features", recording_id), rows, AUDIO_KEY, made_by)
     write_json(done, made_by)
+
+
+def _cropped(queries: list[Query], crop_s: float | None) -> list[Query]:
+    """The queries with what of their recordings and moments lies before `crop_s`."""
+    if crop_s is None:
+        return queries
+    cropped = []
+    for query in queries:
+        moments = tuple(
+            Moment(onset_s=moment.onset_s, offset_s=min(moment.offset_s, crop_s))
+            for moment in query.moments
+            if moment.onset_s < crop_s
+        )
+        if moments:
+            duration_s = min(query.duration_s, crop_s)
+            cropped.append(dataclasses.replace(query, duration_s=duration_s, moments=moments))
+    return cropped
