@@ -204,14 +204,14 @@ class TrainConfig:
     select_by: Literal["R1@0.5", "R1@0.7", "mAP"] = "R1@0.7"  # official baseline; Lighthouse watches mAP
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     compile: bool = False
-    save_every_steps: int = 0  # also save the last checkpoint within an epoch; 0: after each epoch only
+    save_every_s: float = 30.0  # of checkpoint-last.pt: what a kill can cost
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "valid_batch_size", "lr_drop"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1")
         for name in ("learning_rate", "max_grad_norm"):
             _require(getattr(self, name) > 0, f"{name} must be positive")
-        _require(self.save_every_steps >= 0, "save_every_steps must not be negative")
+        _require(self.save_every_s >= 0, "save_every_s must not be negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,7 +49,7 @@ class Criterion:
         self, outputs: Outputs, targets: Targets, batch: Batch, uniforms: Tensor | None = None
     ) -> Losses:
         """`outputs` must come from `for_loss`; `uniforms` (`draw_uniforms`) only serves the boundary loss."""
-        outputs = _in_float32(outputs)
+        outputs = outputs.in_float32()
         config, matched = self.config, match(outputs, targets, self.config)
         terms = {
             "span": span_loss(outputs, targets, matched),
@@ -79,14 +78,3 @@ class Criterion:
         else:
             pairs = pair_term(outputs, targets, margin=margin)
         return negative_term(outputs, batch, self.config) + ranking_term(outputs, targets, batch) + pairs
-
-
-def _in_float32(outputs: Outputs) -> Outputs:
-    """Losses are computed in full precision whatever the network ran in."""
-    fields = {field.name: getattr(outputs, field.name) for field in dataclasses.fields(outputs)}
-    halves = {
-        name: value.float()
-        for name, value in fields.items()
-        if value is not None and value.is_floating_point() and value.dtype != torch.float32
-    }
-    return dataclasses.replace(outputs, **halves) if halves else outputs

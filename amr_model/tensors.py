@@ -71,6 +71,15 @@ class Outputs:
         """A copy on `device`."""
         return _moved(self, device, non_blocking)
 
+    def in_float32(self) -> Outputs:
+        """Full precision, whatever the network ran in."""
+        halves: dict[str, Any] = {
+            field.name: value.float()
+            for field in dataclasses.fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor) and value.is_floating_point()
+        }
+        return dataclasses.replace(self, **halves)
+
 
 def _moved(value: Tensors, device: torch.device, non_blocking: bool) -> Tensors:
     fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
