@@ -4,8 +4,8 @@
 
 Random features in the size of the published ones are written to the folder once (0.8 GB for CASTELLA's 876
 training recordings). Both sides shuffle and collate batches of 32; ours in one process, Lighthouse with
-`num_workers` 0 and, as it is configured, 4. Prints medians over epochs in alternation, and what our first start
-costs (packing, normalising).
+`num_workers` 0 and, as it is configured, 4. Prints medians over epochs in alternation, and what our first
+start costs (packing, normalising).
 """
 
 from __future__ import annotations
