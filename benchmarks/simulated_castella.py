@@ -4,8 +4,8 @@
     python benchmarks/simulated_castella.py ... --reduced
 
 `--labels` holds castella_{train,val}_release.jsonl: train (less a tenth of its recordings, to select by) is
-trained on, val is the test set. Without `--reduced` networks, recordings and epochs are those of the report, for
-a GPU. `--reduced` is for a CPU: the first 100 s of each recording, 64-wide features, 800 queries, a network a
+trained on, val is the test set. Without `--reduced` networks, recordings and epochs are those of the report,
+for a GPU. `--reduced` is for a CPU: the first 100 s of each recording, 64-wide features, 800 queries, a network a
 quarter as wide, 30 epochs; its figures say nothing about the full size.
 
 The features obey what is known of the real ones and nothing more. A recording is a slowly varying background;
@@ -51,7 +51,26 @@ Matrix = npt.NDArray[np.float32]
 TEST_PREDICTIONS = "predictions-test.jsonl"
 SAME_WEIGHTS = {"S5": "S4"}  # they differ in inference only, in nothing that selects a checkpoint
 QUIET_WORDS = frozenset(
-    {"a", "an", "and", "are", "as", "at", "by", "from", "in", "is", "it", "of", "on", "the"}
+    {
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "by",
+        "from",
+        "in",
+        "is",
+        "it",
+        "of",
+        "on",
+        "or",
+        "some",
+        "that",
+        "the",
+    }
+    | {"then", "to", "while", "with"}
 )
 
 
