@@ -60,7 +60,7 @@ def synthetic_windows():
         "impulse at the first sample": first,
         "impulse at the last sample": last,
         "noise clipped at full scale": (5 * noise).clamp(-1, 1),
-        "square wave at full scale": torch.sign(torch.sin(2 * torch.pi * 140 * time_s)),
+        "square wave": torch.sign(torch.sin(2 * torch.pi * 140 * time_s)),
         "rising tone": 0.5 * torch.sin(2 * torch.pi * (100 + 4000 * time_s) * time_s),
         "sound that stops half way": torch.where(time_s < 0.5, 0.2 * noise, 0.0),
     }

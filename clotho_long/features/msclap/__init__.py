@@ -6,6 +6,8 @@ The towers are written here for speed and give `msclap`'s own numbers; `msclap` 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import logging
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +22,16 @@ from clotho_long.features.encoder import Matrix
 from clotho_long.features.msclap.audio import AudioTower
 from clotho_long.features.msclap.front_end import WINDOW_SAMPLES
 from clotho_long.features.msclap.linear import can_pack
+from clotho_long.features.msclap.native import NativeTower, load_kernel
 from clotho_long.features.msclap.text import TOKENIZER_FOLDER, TextTower, load_tokenizer
 from clotho_long.features.msclap.weights import Weights, find_weights, read_weights
 
 # tf32: float32 whose matrix products are rounded to 10 bits, on NVIDIA GPUs. bf16: products in bfloat16.
 PRECISIONS = ("float32", "tf32", "bf16")
 # Windows encoded together: few on a processor, whose caches hold their activations; many on a GPU.
-CPU_WINDOWS, GPU_WINDOWS = 4, 256
+CPU_WINDOWS, KERNEL_WINDOWS, GPU_WINDOWS = 4, 32, 256
+
+logger = logging.getLogger(__name__)
 
 
 class MsClapEncoder:
@@ -38,9 +43,16 @@ class MsClapEncoder:
     dim = 768
 
     def __init__(
-        self, weights: Weights, *, device: torch.device, precision: str, tokenizer: Path | None
+        self,
+        weights: Weights,
+        *,
+        device: torch.device,
+        precision: str,
+        tokenizer: Path | None,
+        kernel: ctypes.CDLL | None,
     ) -> None:
-        self._weights, self._device, self._precision, self._tokenizer = weights, device, precision, tokenizer
+        self._weights, self._device, self._precision = weights, device, precision
+        self._tokenizer, self._kernel = tokenizer, kernel
 
     def provenance(self) -> dict[str, Any]:
         return {"encoder": self.name, "weights": self._weights.sha256, "precision": self._precision}
@@ -60,7 +72,7 @@ class MsClapEncoder:
             )
         on_gpu = self._device.type == "cuda"
         rows = torch.empty(len(windows), self.dim, pin_memory=on_gpu)
-        step = GPU_WINDOWS if on_gpu else CPU_WINDOWS
+        step = GPU_WINDOWS if on_gpu else KERNEL_WINDOWS if self._kernel else CPU_WINDOWS
         with _matrix_precision(self._precision):
             for start in range(0, len(windows), step):
                 batch = torch.from_numpy(np.ascontiguousarray(windows[start : start + step], np.float32))
@@ -78,8 +90,10 @@ class MsClapEncoder:
             return self._text.encode(texts)
 
     @cached_property
-    def _audio(self) -> AudioTower:
+    def _audio(self) -> AudioTower | NativeTower:
         tower = AudioTower(self._weights.audio, where=self._weights.path, dtype=self._dtype)
+        if self._kernel:
+            return NativeTower(self._kernel, tower)
         if self._device.type == "cpu" and can_pack():
             tower.pack()
         return tower.to(self._device).eval()
@@ -101,6 +115,7 @@ def load_msclap(
     device: str = "auto",
     precision: str = "float32",
     tokenizer: Path | None = None,
+    native: bool = True,
 ) -> MsClapEncoder:
     """The MS-CLAP 2023 encoder.
 
@@ -110,14 +125,22 @@ def load_msclap(
         precision: `float32`, `tf32` (NVIDIA GPUs) or `bf16` (GPUs and processors that compute in it).
         tokenizer: folder with GPT-2's vocabulary; without it a folder `gpt2` beside the weights, then the
             Hugging Face cache, then the hub. Only text needs it.
+        native: use the compiled kernel where it is installed (float32 on a processor); its numbers differ
+            from torch's in the last digit only.
     Raises:
         ConfigError: the device or the precision does not exist here.
         FeatureError: the weights are missing or do not fit.
     """
     chosen = _device(device)
     _check_precision(precision, chosen)
+    kernel = load_kernel() if native and chosen.type == "cpu" and precision == "float32" else None
+    logger.debug("audio tower: %s", "compiled kernel" if kernel else f"torch on {chosen}")
     return MsClapEncoder(
-        read_weights(find_weights(weights)), device=chosen, precision=precision, tokenizer=tokenizer
+        read_weights(find_weights(weights)),
+        device=chosen,
+        precision=precision,
+        tokenizer=tokenizer,
+        kernel=kernel,
     )
 
 

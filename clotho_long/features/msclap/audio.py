@@ -26,6 +26,7 @@ from clotho_long.features.msclap.layout import (
     HEAD_DIM,
     HEADS,
     SIDE,
+    TOKENS,
     WINDOW,
     merge_order,
     relative_position_index,
@@ -34,8 +35,6 @@ from clotho_long.features.msclap.layout import (
     window_order,
 )
 from clotho_long.features.msclap.linear import Linear
-
-TOKENS = WINDOW * WINDOW
 
 State = Mapping[str, Tensor]
 
@@ -128,7 +127,7 @@ class Block(nn.Module):
 
     def __init__(self, weights: State, heads: int, side: int, shifted: bool, dtype: torch.dtype) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.side = heads, side
         self.register_buffer("order", None)
         bias = weights["attn.relative_position_bias_table"][relative_position_index()].permute(2, 0, 1)
         if shifted:

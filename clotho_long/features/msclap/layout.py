@@ -11,6 +11,7 @@ import torch
 
 SIDE = 64  # tokens along each side of the picture in the first stage
 WINDOW = 8  # tokens along each side of an attention window
+TOKENS = WINDOW * WINDOW
 WIDTHS = (96, 192, 384, 768)
 DEPTHS = (2, 2, 6, 2)
 HEADS = (4, 8, 16, 32)
