@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_chunks_cover_the_recording_and_overlap_by_a_third(num_rows):
     starts = chunk_starts(num_rows, 300)
     assert starts[0] == 0
     assert starts[-1] + 300 >= num_rows
-    assert all(0 < later - earlier <= 200 for earlier, later in zip(starts, starts[1:], strict=False))
+    assert all(0 < later - earlier <= 200 for earlier, later in itertools.pairwise(starts))
 
 
 @pytest.mark.parametrize("num_rows", [120, 300, 900, 950])
