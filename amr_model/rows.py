@@ -1,5 +1,7 @@
-"""Feature rows as the network reads them, and padded batches of them. The only preprocessing there is:
-training, evaluation and prediction share it."""
+"""Feature rows as the network reads them, in padded batches.
+
+The only preprocessing there is: training, evaluation and prediction share it.
+"""
 
 from __future__ import annotations
 
