@@ -1,0 +1,168 @@
+"""The page itself: a form, and what the listener answers. The one module that imports Gradio.
+
+Works without a network: system fonts, nothing from a content-delivery network, no analytics.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from importlib import resources
+from pathlib import Path
+from urllib.parse import quote
+
+import gradio as gr
+
+from amr_model.web import markup
+from amr_model.web.listener import Listener
+from clotho_long.core.errors import ClothoLongError
+
+logger = logging.getLogger(__name__)
+
+TITLE = "Find the moment"
+EXPLANATION = (
+    "Give a recording and say in a sentence what you want to hear: you get the moments at which it can be "
+    "heard, best first."
+)
+MAX_QUERIES = 12
+DEFAULT_TOP = 5
+KEPT_S = 3600  # files that somebody gave or got stay for an hour after the last use
+FONTS = ("system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
+MONO_FONTS = ("ui-monospace", "Menlo", "Consolas", "monospace")
+
+Search = Path | None  # the folder with the cuts of a visitor's last search
+
+
+def make_page(listener: Listener, cuts_dir: Path) -> gr.Blocks:
+    """The page; the cuts of each search go to a folder of their own below `cuts_dir`."""
+
+    def search(
+        given: str | None, recorded: str | None, text: str, top: int, last: Search
+    ) -> tuple[str, Search]:
+        _forget(last)
+        queries = [line.strip() for line in text.splitlines() if line.strip()]
+        problem = _what_is_missing(given or recorded, queries)
+        if problem is not None:
+            return problem, None
+        folder = Path(tempfile.mkdtemp(dir=cuts_dir))
+        try:
+            heard = listener.listen(Path(given or recorded or ""), queries, folder, top=top)
+        except ClothoLongError as error:
+            _forget(folder)
+            return markup.message(_as_sentence(error, given or recorded), error.fix), None
+        return markup.results(heard, _address), folder
+
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(KEPT_S, KEPT_S)) as page:
+        gr.HTML(f"<h1>{TITLE}</h1><p>{EXPLANATION}</p>", elem_id="title", padding=False)
+        with gr.Row(equal_height=True):
+            with gr.Column(min_width=320), gr.Tabs():
+                with gr.Tab("A file"):
+                    given = gr.File(
+                        label="Recording: audio or video, of any length", elem_id="recording", height=150
+                    )
+                with gr.Tab("Microphone"):
+                    recorded = gr.Audio(
+                        sources=["microphone"],
+                        type="filepath",
+                        format="wav",
+                        label="Record",
+                        elem_id="microphone",
+                    )
+            with gr.Column(min_width=320):
+                query = gr.Textbox(
+                    label="What do you want to hear?",
+                    info="One sentence a line; each is answered by itself.",
+                    placeholder="a dog barks twice\na tram passes by",
+                    lines=3,
+                    max_lines=MAX_QUERIES,
+                    elem_id="query",
+                )
+                top = gr.Slider(
+                    1, 10, value=DEFAULT_TOP, step=1, label="Moments for each sentence", elem_id="top"
+                )
+                button = gr.Button("Find moments", variant="primary", elem_id="find")
+        results = gr.HTML(
+            markup.invitation(),
+            elem_id="results",
+            js_on_load=_asset("moments.js"),
+            padding=False,
+            min_height=120,
+        )
+        last = gr.State(None, time_to_live=KEPT_S, delete_callback=_forget)
+        # whichever was given last counts
+        given.upload(lambda: None, outputs=recorded, show_progress="hidden", queue=False)
+        recorded.stop_recording(lambda: None, outputs=given, show_progress="hidden", queue=False)
+        gr.on(
+            [button.click, query.submit],
+            search,
+            inputs=[given, recorded, query, top, last],
+            outputs=[results, last],
+            concurrency_limit=1,
+        )
+    return page
+
+
+def serve(listener: Listener, *, host: str, port: int, block: bool = True) -> gr.Blocks:
+    """Serve the page at an address; with `block` until it is interrupted.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    cuts_dir = Path(tempfile.mkdtemp(prefix="amr-serve-"))
+    page = make_page(listener, cuts_dir)
+    try:
+        page.launch(
+            server_name=host,
+            server_port=port,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            allowed_paths=[str(cuts_dir)],
+            theme=gr.themes.Default(
+                primary_hue="indigo", neutral_hue="slate", font=list(FONTS), font_mono=list(MONO_FONTS)
+            ),
+            css=_asset("page.css"),
+            footer_links=[],
+            ssr_mode=False,
+            pwa=False,
+            enable_monitoring=False,
+        )
+        if block:
+            page.block_thread()
+    finally:
+        if block:
+            page.close()
+            shutil.rmtree(cuts_dir)
+    return page
+
+
+def _what_is_missing(recording: str | None, queries: list[str]) -> str | None:
+    if recording is None:
+        return markup.message("There is no recording yet.", "Choose a file, or record one.")
+    if not queries:
+        return markup.message("There is no sentence yet.", "Write what you want to hear.")
+    if len(queries) > MAX_QUERIES:
+        return markup.message(f"These are {len(queries)} sentences.", f"Ask at most {MAX_QUERIES} at a time.")
+    return None
+
+
+def _as_sentence(error: ClothoLongError, recording: str | None) -> str:
+    """An error with the name that the visitor knows the file by, not where it lies on this machine."""
+    name = f"{Path(recording).name} " if recording and error.where == str(recording) else ""
+    return f"{name}{error.problem}."
+
+
+def _address(file: Path) -> str:
+    """Where the page gets a file from."""
+    return f"gradio_api/file={quote(str(file))}"
+
+
+def _forget(folder: Search) -> None:
+    """Remove the cuts of a search."""
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _asset(name: str) -> str:
+    return (resources.files("amr_model.web") / "assets" / name).read_text(encoding="utf-8")
