@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from clotho_long.core.files import fingerprint_file
@@ -39,15 +39,16 @@ def _source(name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _folder(package: str) -> Path:
     """Where a package lies; nothing is imported to find out."""
     spec = importlib.util.find_spec(package)
-    assert spec is not None and spec.submodule_search_locations, f"{package} is one of ours"
+    assert spec is not None, f"{package} is one of ours"
+    assert spec.submodule_search_locations, f"{package} is a package"
     return Path(spec.submodule_search_locations[0])
 
 
-@lru_cache(maxsize=None)
+@cache
 def _imports(path: Path) -> tuple[str, ...]:
     """Names of ours that a file imports anywhere; of `from a import b` both a and a.b."""
     names = [

@@ -73,9 +73,7 @@ def corpus_steps(
 
     def draw() -> None:
         spec = override(PRESETS[settings.preset], settings.mixture)
-        counts = plan(
-            corpus, spec, preset=settings.preset, seed=settings.seed, max_clips=settings.max_clips
-        )
+        counts = plan(corpus, spec, preset=settings.preset, seed=settings.seed, max_clips=settings.max_clips)
         if not counts.queries.get("train"):
             raise ManifestError("holds no query to train on", corpus.annotations_file("train"), "add sources")
 

@@ -43,7 +43,9 @@ def settings_of(name: str, overrides: Sequence[str]) -> ExperimentConfig:
 
 def device_of(name: str) -> torch.device:
     """`auto` is a GPU if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else torch.device(name)
+    return (
+        torch.device("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else torch.device(name)
+    )
 
 
 def train_step(
@@ -54,24 +56,34 @@ def train_step(
     run: Path,
     *,
     device: str,
+    threads: int | None = None,
     after: Sequence[str],
     init: tuple[str, Path] | None = None,
 ) -> Step:
     """Train into `run`.
 
     Args:
+        threads: of the CPU; None for all. With one, several trainings run side by side.
         after: steps that make the corpora.
         init: the step and the run whose best checkpoint this training starts from.
     """
     return Step(
         name=name,
         action=functools.partial(
-            _train, config, train_on, select_by, run, None if init is None else init[1] / BEST, device
+            _train,
+            config,
+            train_on,
+            select_by,
+            run,
+            None if init is None else init[1] / BEST,
+            device,
+            threads,
         ),
-        settings={"device": device, **to_plain(config)},
+        settings={"device": device, "threads": threads, **to_plain(config)},
         after=(*after, *(() if init is None else (init[0],))),
         files=_users_files(after, train_on, select_by),
         outputs=(run,),
+        whole_machine=threads != 1,
         code=("amr_model.train",),
     )
 
@@ -127,7 +139,10 @@ def _train(
     run: Path,
     init: Path | None,
     device: str,
+    threads: int | None,
 ) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)
     facts = features_made_by(train_on.features, read_annotations(train_on.annotations))
     config = override(config, [f"targets.{fact}={value}" for fact, value in facts.items()])
     train_set, valid_set = (
