@@ -129,7 +129,7 @@ def _system_steps(system: str, settings: DemoSettings, out: Path) -> Sequence[St
     first, second = f"{system}-pretrain", f"{system}-finetune"
     mixtures, target = ["mixtures-check"], ["target-check"]
     test = _labelled(out, "target", "test")
-    score = functools.partial(score_step, device="cpu", after=target)
+    score = functools.partial(score_step, device="cpu", threads=1, after=target)
     return [
         train_step(
             first,

@@ -34,10 +34,10 @@ def choose_examples(
     asked: LabelledSet,
     scored: Path,
     *,
-    corpus: Corpus | None,
-    split: str,
     number: int,
     seed: int,
+    corpus: Corpus | None = None,
+    split: str = "test",
 ) -> list[Example]:
     """`number` queries whose first window is right, and as many whose is not; fewer if there are fewer.
 

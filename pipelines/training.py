@@ -95,6 +95,7 @@ def score_step(
     out: Path,
     *,
     device: str,
+    threads: int | None = None,
     after: Sequence[str],
     trained: tuple[str, Path] | None,
 ) -> Step:
@@ -107,12 +108,13 @@ def score_step(
     return Step(
         name=name,
         action=functools.partial(
-            _score, config, asked, out, None if trained is None else trained[1] / BEST, device
+            _score, config, asked, out, None if trained is None else trained[1] / BEST, device, threads
         ),
-        settings=to_plain(config),
+        settings={"device": device, "threads": threads, **to_plain(config)},
         after=(*after, *(() if trained is None else (trained[0],))),
         files=_users_files(after, asked),
         outputs=(out,),
+        whole_machine=threads != 1,
         code=("amr_model.evaluation", "amr_model.postprocess", "amr_model.checkpoint"),
     )
 
@@ -155,8 +157,15 @@ def _train(
 
 
 def _score(
-    config: ExperimentConfig, asked: LabelledSet, out: Path, checkpoint: Path | None, device: str
+    config: ExperimentConfig,
+    asked: LabelledSet,
+    out: Path,
+    checkpoint: Path | None,
+    device: str,
+    threads: int | None,
 ) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)
     where = device_of(device)
     facts = features_made_by(asked.features, read_annotations(asked.annotations))
     config = override(config, [f"targets.{fact}={value}" for fact, value in facts.items()])
