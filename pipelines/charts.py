@@ -19,7 +19,7 @@ STYLE: Any = {
     "axes.edgecolor": "#b9bfd0",
     "axes.labelcolor": "#5d647d",
     "axes.titlesize": 10.5,
-    "axes.titleweight": "semibold",
+    "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
