@@ -110,6 +110,7 @@ def intervals(
             axes.plot(*zip(*there, strict=True), "D", mfc="none", color=COLOURS[1], label=beside_label)
             axes.legend()
         axes.set_yticks(at, names)
+        axes.set_ylim(-0.6, len(names) - 0.4)
         axes.grid(axis="y", visible=False)
         axes.set(xlabel=label, title=title)
         axes.set_xlim(left=0)
