@@ -40,9 +40,8 @@ def main(published: Path, seeds: int) -> None:
                 ("clips", "queries"), sizes[split], np.array(counts).T, strict=True
             ):
                 deviation = values.std(ddof=1)
-                distance = (
-                    f"{(target - values.mean()) / deviation:+.1f} deviations off" if deviation else "equal"
-                )
+                share = target / values.mean() - 1
+                distance = f"{(target - values.mean()) / deviation:+.1f} deviations" if deviation else "equal"
                 click.echo(
                     f"{preset:18}  {split:5}  {what:7}  {target:>9,}  {values[0]:>9,}  "
                     f"{values.mean():>9,.0f} +- {deviation:<4,.0f}  {distance}, {share:+.1%}"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clotho_long.audio.io import Waveform
-from clotho_long.audio.mix import PlacedEvent, mean_power, mix, peak_of
+from clotho_long.audio.mix import PlacedEvent, measure_levels, mix, peak_of
 from clotho_long.audio.trim import active_seconds
 from clotho_long.core.errors import AudioError
 from tests.builders import RATE_HZ, noise, tone
@@ -49,6 +49,20 @@ def test_the_threshold_is_strict() -> None:
     assert active_seconds(levels(1, 1.001, 1), 1000, trim_db=0.0) == (1, 2)
 
 
+def mixed_whole(
+    background: Waveform, events: list[PlacedEvent], background_db: float, *, block: int = 8_000
+) -> Waveform:
+    """The mixture in one piece."""
+    blocks = mix(
+        background,
+        events,
+        background_db=background_db,
+        levels=measure_levels(background, block),
+        where="tour.mp4",
+    )
+    return np.concatenate([block.copy() for block in blocks])
+
+
 def reference_mix(
     background: Waveform, events: list[tuple[Waveform, float, float]], background_db: float, rate_hz: int
 ) -> Waveform:
@@ -65,7 +79,7 @@ def reference_mix(
 
 def test_a_mixture_follows_the_published_formula() -> None:
     background, first, second = noise(6.0), tone(440, 1.5), tone(900, 2.0, peak=0.9)
-    mixed = mix(
+    mixed = mixed_whole(
         background,
         [
             PlacedEvent(
@@ -75,8 +89,7 @@ def test_a_mixture_follows_the_published_formula() -> None:
                 event_id="b", waveform=second, foreground_db=-4.0, start_samples=(int(4.9 * RATE_HZ),)
             ),
         ],
-        background_db=-18.0,
-        where="test",
+        -18.0,
     )
     expected = reference_mix(
         background, [(first, 3.0, 1.2345), (first, 3.0, 3.0), (second, -4.0, 4.9)], -18.0, RATE_HZ
@@ -96,28 +109,55 @@ def test_mixture_minus_background_is_the_event_at_its_level(
 ) -> None:
     background, event = noise(1.5, seed=seed), noise(0.5, seed=seed + 1)
     place = PlacedEvent(event_id="e", waveform=event, foreground_db=foreground_db, start_samples=(start,))
-    mixed = mix(background, [place], background_db=background_db, where="test")
+    mixed = mixed_whole(background, [place], background_db)
     outside = np.r_[mixed[:start], mixed[start + len(event) :]]
     around = np.r_[background[:start], background[start + len(event) :]]
     scale = float(outside @ around) / float(
         around @ around
     )  # the final normalisation, from where no event is
     rest = mixed - scale * background
-    wanted = 10 ** ((foreground_db - background_db) / 20) * np.sqrt(mean_power(background)) * scale
+    wanted = (
+        10 ** ((foreground_db - background_db) / 20)
+        * np.sqrt(np.mean(background.astype(np.float64) ** 2))
+        * scale
+    )
     num_left = len(mixed) - start
     np.testing.assert_allclose(
         rest[start : start + len(event)], (event / peak_of(event) * wanted)[:num_left], atol=2e-5
     )
 
 
+@given(
+    starts=st.lists(st.integers(0, 47_000), max_size=4).map(sorted),
+    block=st.sampled_from([1000, 7_999, 16_000, 48_000]),
+)
+def test_blocks_do_not_reach_the_mixture(starts: list[int], block: int) -> None:
+    background, event = noise(1.5, seed=2), noise(0.4, seed=3, rms=1.0)
+    events = (
+        [PlacedEvent(event_id="e", waveform=event, foreground_db=4, start_samples=tuple(starts))]
+        if starts
+        else []
+    )
+    np.testing.assert_array_equal(
+        mixed_whole(background, events, -20, block=block), mixed_whole(background, events, -20, block=1600)
+    )
+
+
+def test_levels_of_a_cut_are_those_of_the_whole() -> None:
+    sound = noise(5.5)
+    whole = measure_levels(sound, RATE_HZ).between(RATE_HZ, 4 * RATE_HZ)
+    cut = measure_levels(sound[RATE_HZ : 4 * RATE_HZ], RATE_HZ)
+    assert whole is not None
+    np.testing.assert_array_equal(whole.energy, cut.energy)
+    np.testing.assert_array_equal(whole.peak, cut.peak)
+    assert measure_levels(sound, RATE_HZ).between(100, 100 + RATE_HZ) is None
+
+
 def test_the_inputs_stay_as_they_are() -> None:
     background, event = noise(1.0), tone(440, 0.5)
     kept = background.copy(), event.copy()
-    mix(
-        background,
-        [PlacedEvent(event_id="e", waveform=event, foreground_db=0, start_samples=(0,))],
-        background_db=-20,
-        where="test",
+    mixed_whole(
+        background, [PlacedEvent(event_id="e", waveform=event, foreground_db=0, start_samples=(0,))], -20
     )
     np.testing.assert_array_equal(background, kept[0])
     np.testing.assert_array_equal(event, kept[1])
@@ -126,10 +166,10 @@ def test_the_inputs_stay_as_they_are() -> None:
 def test_silence_is_an_error_that_names_what_is_silent() -> None:
     silent = np.zeros(RATE_HZ, np.float32)
     with pytest.raises(AudioError, match=r"tour\.mp4: the background is silent"):
-        mix(silent, [], background_db=-20, where="tour.mp4")
+        mixed_whole(silent, [], -20)
     event = PlacedEvent(event_id="quiet dog", waveform=silent, foreground_db=0, start_samples=(0,))
     with pytest.raises(AudioError, match="event 'quiet dog' is silent"):
-        mix(noise(1.0), [event], background_db=-20, where="tour.mp4")
+        mixed_whole(noise(1.0), [event], -20)
 
 
 def test_trimming_gives_the_published_durations_of_what_it_can_be_tried_on(published: Path) -> None:

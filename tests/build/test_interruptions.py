@@ -50,11 +50,11 @@ def test_a_run_that_was_stopped_continues_to_the_same_bytes(
         text=True,
         start_new_session=True,
     )
-    while process.poll() is None and not list((corpus.root / "audio").rglob("*.wav")):
+    while process.poll() is None and not list((corpus.root / "audio").rglob("[!.]*.wav")):
         time.sleep(0.005)
     os.killpg(process.pid, sent)  # the group, as a terminal's Ctrl-C reaches it
     _, stderr = process.communicate(timeout=60)
-    num_before = len(list((corpus.root / "audio").rglob("*.wav")))
+    num_before = len(list((corpus.root / "audio").rglob("[!.]*.wav")))
     assert process.returncode == status, stderr
     assert 1 <= num_before < len(list((whole.root / "audio").rglob("*.wav")))
     if sent is signal.SIGINT:
@@ -86,7 +86,7 @@ def test_a_disk_that_is_full_ends_with_the_files_name(
             part.write_bytes(b"half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr("clotho_long.build.render.write_audio", full)
+    monkeypatch.setattr("clotho_long.build.render.write_blocks", full)
     result = run_cli("render", corpus.root, "--jobs", 1)
     assert result.exit_code == 1
     assert "no space left on device; free some space and run the same command again" in result.output
