@@ -191,24 +191,19 @@ def cut_moments(answer: Answer, folder: Path, *, prefix: str = "") -> list[Path]
 
 
 def plot_answers(answers: Sequence[Answer], path: Path) -> None:
-    """One row for each answer: its windows over the recording's time, darker where the score is higher."""
+    """A panel for each answer: its windows over the recording's time, best on top, with their scores."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 1 + 1.1 * len(answers)), layout="constrained")
-    for axes, answer in zip(np.atleast_1d(figure.subplots(len(answers), 1)), answers, strict=True):
-        top = max((score for *_, score in answer.windows), default=1.0) or 1.0
-        for onset_s, offset_s, score in reversed(answer.windows):
-            axes.barh(
-                0,
-                offset_s - onset_s,
-                left=onset_s,
-                height=score / top,
-                alpha=0.25 + 0.7 * score / top,
-                color="C0",
-            )
-        axes.set(xlim=(0, answer.duration_s), yticks=[], ylim=(-0.6, 0.6))
+    heights = [1.2 + 0.25 * len(answer.windows) for answer in answers]
+    figure = Figure(figsize=(10, sum(heights)), layout="constrained")
+    panels = figure.subplots(len(answers), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, answer in zip(panels, answers, strict=True):
+        for rank, (onset_s, offset_s, score) in enumerate(answer.windows, start=1):
+            axes.barh(rank, offset_s - onset_s, left=onset_s, height=0.6)
+            axes.annotate(f"{score:.3f}", (offset_s, rank), (3, 0), textcoords="offset points", va="center")
+        axes.set(xlim=(0, answer.duration_s), yticks=range(1, len(answer.windows) + 1), xlabel="seconds")
+        axes.invert_yaxis()
         axes.set_title(f"{answer.query}  ({answer.recording.name})", loc="left", fontsize=9)
-    axes.set_xlabel("seconds")
     with atomic_path(path) as part:
         figure.savefig(part, dpi=120)
 
