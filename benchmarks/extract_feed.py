@@ -3,8 +3,8 @@
     python benchmarks/extract_feed.py CORPUS [--encoder logmel] [--weights FILE] [--recordings N]
 
 CORPUS is a planned corpus. Every recording goes through all steps before the next one does, on one core;
-times are processor time, so that other work on the machine does not count. The last lines prepare recordings on
-threads, as extraction on a GPU does, and are wall-clock time.
+times are processor time, so that other work on the machine does not count. The last lines prepare recordings
+on threads, as extraction on a GPU does, and are wall-clock time.
 """
 
 from __future__ import annotations

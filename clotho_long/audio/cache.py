@@ -14,6 +14,7 @@ import numpy as np
 import soxr
 
 from clotho_long.audio.io import Waveform
+from clotho_long.audio.mix import Levels, measure_levels
 from clotho_long.core.files import atomic_path, fingerprint
 
 SAMPLE = np.dtype("<f4")
@@ -33,6 +34,17 @@ def cached_waveform(
             for block in blocks():
                 file.write(np.ascontiguousarray(block, SAMPLE).data)
     return path
+
+
+def cached_levels(path: Path, block_samples: int) -> Levels:
+    """The levels of a cached sound, measured once and kept beside it."""
+    levels_path = path.with_suffix(f".{block_samples}.npz")
+    if not levels_path.is_file():
+        measured = measure_levels(open_waveform(path), block_samples)
+        with atomic_path(levels_path) as part:
+            np.savez(part, energy=measured.energy, peak=measured.peak)
+    with np.load(levels_path) as arrays:
+        return Levels(block_samples=block_samples, energy=arrays["energy"], peak=arrays["peak"])
 
 
 def open_waveform(path: Path) -> Waveform:

@@ -32,7 +32,7 @@ def check(corpus: Corpus) -> Iterator[str]:
     """Yield every problem as `FILE[:LINE]: what is wrong`; nothing means that the corpus is whole.
 
     Looks at the annotations (schema, unique qids, windows in order and inside), the recipes (that annotations
-    say what they say), rendered audio (present, rate, length), features (present, shape, finite, one encoder).
+    say what they say), rendered audio (rate, length) and features (present, shape, finite, one encoder).
     """
     seen: dict[str, str] = {}
     splits = [split for split in SPLITS if corpus.annotations_file(split).is_file()]
@@ -140,7 +140,7 @@ def _audio(corpus: Corpus, split: str) -> Iterator[str]:
         if (rate_hz, num_samples) != (recipe.sample_rate_hz, wanted):
             yield f"{path}: {num_samples} samples at {rate_hz} Hz, not {wanted} at {recipe.sample_rate_hz}"
     if num_missing:
-        yield f"{folder}: {num_missing} clips are not rendered; run `clotho-long render` again, or remove the folder"
+        yield f"{folder}: {num_missing} clips are not rendered; run `clotho-long render` again"
     for path in files.values():
         yield f"{path}: is in no recipe"
 
@@ -185,4 +185,4 @@ def _encoders(corpus: Corpus) -> Iterator[str]:
             this = (json.dumps(encoder, sort_keys=True), rows.shape[1])
             first = first or this
             if this != first:
-                yield f"{path}: was made by {this[0]}, {this[1]} wide; others here by {first[0]}, {first[1]} wide"
+                yield f"{path}: made by {this[0]}, {this[1]} wide; others here by {first[0]}, {first[1]} wide"

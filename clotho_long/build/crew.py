@@ -16,6 +16,7 @@ from clotho_long.build.parallel import Watch, run, unwatched
 from clotho_long.core.errors import ConfigError
 
 SCHEDULER_TIMEOUT_S = 10
+UNKNOWN = 0  # a total that is not known: progress then counts
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -34,13 +35,20 @@ class Crew:
         with self._backend():
             return list(run(function, tasks, jobs=self.jobs, watch=self.watch, label="encoding", unit=unit))
 
-    def share_in_order(self, function: Callable[[Task], Result], tasks: Iterator[Task]) -> Iterator[Result]:
+    def share_in_order(
+        self, function: Callable[[Task], Result], tasks: Iterator[Task], *, unit: str
+    ) -> Iterator[Result]:
         """The results in the order of the tasks, of which no more than `jobs` are held at a time."""
-        with self._backend(), Parallel(n_jobs=self.jobs) as pool:
+
+        def results() -> Iterator[Result]:
             while several := list(islice(tasks, self.jobs)):
                 # one alone is not worth the start of a worker
                 alone = len(several) == 1
                 yield from map(function, several) if alone else pool(map(delayed(function), several))
+
+        # copy-on-write: workers may change the arrays that they are sent
+        with self._backend(), Parallel(n_jobs=self.jobs, mmap_mode="c") as pool:
+            yield from self.watch(results(), total=UNKNOWN, label="encoding", unit=unit)
 
     @contextlib.contextmanager
     def _backend(self) -> Iterator[None]:

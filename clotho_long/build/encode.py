@@ -26,6 +26,7 @@ from clotho_long.core.records import Query
 from clotho_long.core.units import Hertz
 from clotho_long.features.encoder import Encoder
 from clotho_long.features.extract import (
+    PIECE_WINDOWS,
     EncoderChoice,
     MadeBy,
     WindowChoice,
@@ -186,7 +187,8 @@ class _AudioJob:
 
     def encode_with_shared_pieces(self, recording: Recording, crew: Crew) -> str | None:
         """The same for a recording that is alone: its pieces are shared among the crew."""
-        return self._finish(recording, crew.share_in_order(self.encode, self._pieces(recording)))
+        unit = f"{PIECE_WINDOWS} windows"
+        return self._finish(recording, crew.share_in_order(self.encode, self._pieces(recording), unit=unit))
 
     def encode_while_others_prepare(
         self, recordings: Iterable[Recording], *, num_threads: int

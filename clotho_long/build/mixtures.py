@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 from pydantic.dataclasses import dataclass
 
-from clotho_long.audio.cache import cached_waveform, open_waveform
+from clotho_long.audio.cache import cached_levels, cached_waveform, open_waveform
 from clotho_long.audio.io import Waveform, probe, read_mono, resample, stream_mono
-from clotho_long.audio.mix import PlacedEvent, mix
+from clotho_long.audio.mix import PlacedEvent, measure_levels, mix
 from clotho_long.core.errors import AudioError, ManifestError
 from clotho_long.core.files import fingerprint, fingerprint_file
 from clotho_long.core.units import Hertz, samples_from_seconds
@@ -70,14 +71,22 @@ def mixture_tasks(corpus: Corpus, splits: Iterable[str]) -> list[MixtureTask]:
 
 
 def render_mixture(task: MixtureTask) -> Waveform:
-    """The mixture of one recipe, float32 [sample] at its rate, peak 1; touches no disk but the cache.
+    """The mixture of one recipe, float32 [sample] at its rate, peak 1; `mixture_blocks` in one piece."""
+    return np.concatenate([block.copy() for block in mixture_blocks(task)])
+
+
+def mixture_blocks(task: MixtureTask) -> Iterator[Waveform]:
+    """The mixture of one recipe second by second; touches no disk but the cache.
+
+    A block is only valid until the next one is asked for.
 
     Raises:
         AudioError: a source is missing, shorter than the recipe needs, or silent there.
     """
     recipe = task.recipe
     rate_hz = recipe.sample_rate_hz
-    tour = open_waveform(decoded_background(task.background, rate_hz, task.cache_dir))
+    tour_file = decoded_background(task.background, rate_hz, task.cache_dir)
+    tour = open_waveform(tour_file)
     start = samples_from_seconds(recipe.start_s, rate_hz)
     num_samples = samples_from_seconds(recipe.duration_s, rate_hz)
     if start + num_samples > len(tour):
@@ -86,7 +95,7 @@ def render_mixture(task: MixtureTask) -> Waveform:
             task.background.path,
             "plan again with the recordings that you have",
         )
-    events = (
+    events = [
         PlacedEvent(
             event_id=event.event_id,
             waveform=_event_waveform(source, event, rate_hz, task.cache_dir),
@@ -94,9 +103,16 @@ def render_mixture(task: MixtureTask) -> Waveform:
             start_samples=tuple(samples_from_seconds(start_s, rate_hz) for start_s in event.starts_s),
         )
         for source, event in zip(task.events, recipe.events, strict=True)
+    ]
+    background = tour[start : start + num_samples]
+    levels = cached_levels(tour_file, rate_hz).between(start, start + num_samples)
+    yield from mix(
+        background,
+        events,
+        background_db=recipe.background_db,
+        levels=levels or measure_levels(background, rate_hz),
+        where=f"{task.background.path} from {recipe.start_s:g} s on",
     )
-    where = f"{task.background.path} from {recipe.start_s:g} s on"
-    return mix(tour[start : start + num_samples], events, background_db=recipe.background_db, where=where)
 
 
 def decoded_background(source: SourceFile, rate_hz: Hertz, cache_dir: Path) -> Path:

@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from clotho_long.audio.io import write_audio
-from clotho_long.build.mixtures import MixtureTask, mixture_tasks, render_mixture
+from clotho_long.audio.io import write_blocks
+from clotho_long.build.mixtures import MixtureTask, mixture_blocks, mixture_tasks
 from clotho_long.build.parallel import Watch, run, unwatched
 from clotho_long.core.errors import AudioError, ManifestError
 from clotho_long.core.manifest import read_lines, write_lines
@@ -65,6 +65,8 @@ def render(
     Raises:
         ManifestError: there is no plan, no such recording, or a file was made from another recipe.
     """
+    if not splits:
+        raise ManifestError("holds no recipes", corpus.root, "run `clotho-long plan` first")
     tasks = []
     for split in splits:
         chosen = [
@@ -102,10 +104,9 @@ def render(
 def _render_one(task: _RenderTask) -> _Rendered:
     fingerprint = task.mixture.fingerprint
     try:
-        mixture = render_mixture(task.mixture)
+        write_blocks(task.path, mixture_blocks(task.mixture), task.mixture.recipe.sample_rate_hz)
     except AudioError as error:
         return _Rendered(path=task.path, fingerprint=fingerprint, problem=str(error))
-    write_audio(task.path, mixture, task.mixture.recipe.sample_rate_hz)
     return _Rendered(path=task.path, fingerprint=fingerprint)
 
 

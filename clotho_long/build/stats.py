@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from pydantic.dataclasses import dataclass
 
+from clotho_long.core.config import to_plain
 from clotho_long.core.files import atomic_path
-from clotho_long.core.records import SPLITS
 from clotho_long.corpus import Corpus
 from clotho_long.recipe.records import ClipRecipe
+from clotho_long.recipe.spec import CLOTHO_MOMENT_LONG
 
 # The report on Clotho-Moment-Long, for its training corpus.
 REPORTED_CLIPS = 6274
@@ -45,8 +46,13 @@ def distributions(recipes: Sequence[ClipRecipe]) -> Distributions:
     )
 
 
-def table(corpus: Corpus) -> str:
-    """Counts for each split, as text."""
+def of_corpus(corpus: Corpus) -> dict[str, Distributions]:
+    """The values of every planned split."""
+    return {split: distributions(list(corpus.recipes(split))) for split in corpus.planned_splits}
+
+
+def table_of(values_of: dict[str, Distributions]) -> str:
+    """Counts and means for each split, as text."""
     header = (
         "split",
         "clips",
@@ -59,15 +65,14 @@ def table(corpus: Corpus) -> str:
         "hours",
     )
     rows = [header]
-    for split in corpus.planned_splits:
-        values = distributions(list(corpus.recipes(split)))
+    for split, values in values_of.items():
         clips, queries = len(values.queries_per_clip), len(values.moments_per_query)
         rows.append(
             (
                 split,
                 f"{clips:,}",
                 f"{queries:,}",
-                f"{queries / clips:.2f}" if clips else "-",
+                f"{_mean(values.queries_per_clip):.2f}",
                 f"{_mean(values.moments_per_query):.2f}",
                 f"{_mean([count > 1 for count in values.moments_per_query]):.1%}",
                 f"{_mean(values.moment_s):.1f}",
@@ -84,7 +89,7 @@ def table(corpus: Corpus) -> str:
 def report_comparison(corpus: Corpus) -> list[str]:
     """How a planned Clotho-Moment-Long compares with the report, which counts its training corpus."""
     page = corpus.page().get("plan", {})
-    if page.get("preset") != "clotho-moment-long" or page.get("max_clips") is not None:
+    if page.get("settings") != to_plain(CLOTHO_MOMENT_LONG) or page.get("max_clips") is not None:
         return []
     clips, queries = page["clips"].get("train", 0), page["queries"].get("train", 0)
     return [
@@ -93,11 +98,10 @@ def report_comparison(corpus: Corpus) -> list[str]:
     ]
 
 
-def plot(corpus: Corpus, path: Path) -> None:
-    """Draw the distributions of all splits into a picture, with the report's figures where it gives any."""
+def plot_distributions(values_of: dict[str, Distributions], path: Path, *, title: str) -> None:
+    """Draw the distributions of all splits into a picture."""
     from matplotlib.figure import Figure
 
-    values = {split: distributions(list(corpus.recipes(split))) for split in corpus.planned_splits}
     figure = Figure(figsize=(13, 7), layout="constrained")
     axes = figure.subplots(2, 3)
     panels = (
@@ -109,7 +113,7 @@ def plot(corpus: Corpus, path: Path) -> None:
         ("background_db", "level of the background (dB)", False),
     )
     for axis, (name, label, whole) in zip(axes.flat, panels, strict=True):
-        shown = {split: getattr(v, name) for split, v in values.items() if getattr(v, name)}
+        shown = {split: getattr(v, name) for split, v in values_of.items() if getattr(v, name)}
         everything = [value for part in shown.values() for value in part]
         if everything:
             low, high = min(everything), max(everything)
@@ -118,22 +122,18 @@ def plot(corpus: Corpus, path: Path) -> None:
                 list(shown.values()),
                 bins=bins,
                 density=True,
+                histtype="bar" if whole else "step",
                 label=[f"{split} (mean {_mean(part):.2f})" for split, part in shown.items()],
             )
             axis.legend(fontsize=8, frameon=False)
         axis.set_xlabel(label)
         axis.set_ylabel("share" if whole else "density")
         axis.spines[["top", "right"]].set_visible(False)
-    clips = {split: len(v.queries_per_clip) for split, v in values.items()}
-    queries = {split: len(v.moments_per_query) for split, v in values.items()}
-    figure.suptitle(
-        f"{corpus.root.resolve().name}: "
-        + ", ".join(
-            f"{split} {clips[split]:,} clips, {queries[split]:,} queries"
-            for split in SPLITS
-            if split in clips
-        )
+    counts = (
+        f"{split} {len(v.queries_per_clip):,} clips, {len(v.moments_per_query):,} queries"
+        for split, v in values_of.items()
     )
+    figure.suptitle(f"{title}: {', '.join(counts)}")
     with atomic_path(path) as part:
         figure.savefig(part, dpi=120)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from clotho_long import __version__
-from clotho_long.cli import corpus
+from clotho_long.cli import corpus, features
 from clotho_long.core.command_line import CommandGroup
 
 
@@ -20,5 +20,5 @@ def main() -> None:
     """
 
 
-for command in corpus.COMMANDS:
+for command in (*corpus.COMMANDS, *features.COMMANDS):
     main.add_command(command)

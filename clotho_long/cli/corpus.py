@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clotho_long.cli.features import encoder_options, extract_and_report, window_options, work_options
 from clotho_long.core.command_line import common_options, progress, set_up_logging
-from clotho_long.core.errors import ClothoLongError
+from clotho_long.core.errors import ClothoLongError, ManifestError
 from clotho_long.core.records import SPLITS
 
 if TYPE_CHECKING:
@@ -147,14 +148,51 @@ def plan(
       clotho-long plan corpus --set clip_duration=120 --max-clips 50
       clotho-long plan corpus --manifest manifests/clotho-moment-long
     """
-    if manifest is None:
-        _plan(_corpus(corpus_dir), preset, seed, overrides, max_clips)
-        return
-    if overrides or max_clips is not None:
-        raise click.UsageError("--set and --max-clips draw recipes; with --manifest nothing is drawn")
-    from clotho_long.build.adopt import plan_from_manifest
+    _make_plan(
+        _corpus(corpus_dir), preset, seed, overrides, max_clips, manifest, allow_differences=allow_differences
+    )
 
-    _report_plan(plan_from_manifest(_corpus(corpus_dir), manifest, allow_differences=allow_differences))
+
+@click.command()
+@source_options
+@plan_options
+@encoder_options
+@window_options
+@click.option(
+    "--manifest", type=EXISTING_FOLDER, help="Take the recipes of this manifest instead of drawing."
+)
+@click.option("--keep-audio", is_flag=True, help="Also write the mixtures as wav files.")
+@click.option("--out", "corpus_dir", required=True, type=FOLDER, help="The corpus to make or go on with.")
+@work_options
+def build(
+    clotho: Path,
+    walking_tours: Path,
+    corpus_dir: Path,
+    split_rule: str,
+    trim_db: float,
+    preset: str,
+    seed: int,
+    overrides: tuple[str, ...],
+    max_clips: int | None,
+    manifest: Path | None,
+    keep_audio: bool,
+    **options: Any,
+) -> None:
+    """From raw audio to features: scan, plan and extract.
+
+    \b
+    Examples:
+      clotho-long build --clotho clotho_v2.1 --walking-tours WalkingTourVideos --out corpus
+      clotho-long build --clotho clotho_v2.1 --walking-tours WalkingTourVideos --out corpus \\
+          --manifest manifests/clotho-moment-long --weights CLAP_weights_2023.pth
+    """
+    set_up_logging(quiet=options["quiet"])
+    corpus = _corpus(corpus_dir)
+    _scan(corpus, clotho, walking_tours, split_rule, trim_db, options["jobs"], options["quiet"])
+    _make_plan(corpus, preset, seed, overrides, max_clips, manifest, allow_differences=False)
+    if keep_audio:
+        _render(corpus, (), "wav", None, (), options["overwrite"], options["jobs"], options["quiet"])
+    extract_and_report(corpus, **options)
 
 
 @click.command("import-recipe")
@@ -248,14 +286,17 @@ def stats(corpus_dir: Path, plot_file: Path | None) -> None:
     Example:
       clotho-long stats corpus --plot corpus.png
     """
-    from clotho_long.build.stats import plot, report_comparison, table
+    from clotho_long.build.stats import of_corpus, plot_distributions, report_comparison, table_of
 
     corpus = _corpus(corpus_dir)
-    click.echo(table(corpus))
+    values_of = of_corpus(corpus)
+    if not values_of:
+        raise ManifestError("holds no recipes", corpus_dir / "recipes", "run `clotho-long plan` first")
+    click.echo(table_of(values_of))
     for line in report_comparison(corpus):
         click.echo(line)
     if plot_file is not None:
-        plot(corpus, plot_file)
+        plot_distributions(values_of, plot_file, title=corpus_dir.resolve().name)
         click.echo(f"drew {plot_file}")
 
 
@@ -286,13 +327,29 @@ def _scan(
         )
 
 
-def _plan(corpus: Corpus, preset: str, seed: int, overrides: tuple[str, ...], max_clips: int | None) -> None:
+def _make_plan(
+    corpus: Corpus,
+    preset: str,
+    seed: int,
+    overrides: tuple[str, ...],
+    max_clips: int | None,
+    manifest: Path | None,
+    *,
+    allow_differences: bool,
+) -> None:
+    """Draw recipes, or take those of a manifest."""
+    from clotho_long.build.adopt import plan_from_manifest
     from clotho_long.build.plan import plan
     from clotho_long.core.config import override
     from clotho_long.recipe.spec import PRESETS
 
-    spec = override(PRESETS[preset], overrides)
-    _report_plan(plan(corpus, spec, preset=preset, seed=seed, max_clips=max_clips))
+    if manifest is None:
+        spec = override(PRESETS[preset], overrides)
+        _report_plan(plan(corpus, spec, preset=preset, seed=seed, max_clips=max_clips))
+        return
+    if overrides or max_clips is not None:
+        raise click.UsageError("--set and --max-clips draw recipes; with --manifest nothing is drawn")
+    _report_plan(plan_from_manifest(corpus, manifest, allow_differences=allow_differences))
 
 
 def _report_plan(counts: PlanCounts) -> None:
@@ -341,4 +398,4 @@ def _by_split(counts: dict[str, int]) -> str:
     return " + ".join(f"{counts[split]:,} {split}" for split in SPLITS if counts.get(split)) or "none"
 
 
-COMMANDS = (scan, plan, import_recipe, render, check, stats)
+COMMANDS = (build, scan, plan, import_recipe, render, check, stats)

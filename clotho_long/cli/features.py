@@ -14,6 +14,7 @@ from clotho_long.core.records import SPLITS
 
 if TYPE_CHECKING:
     from clotho_long.build.encode import EncodeCounts
+    from clotho_long.corpus import Corpus
     from clotho_long.features.extract import WindowChoice
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -114,11 +115,27 @@ def extract(
       clotho-long extract corpus --weights CLAP_weights_2023.pth --pack
       clotho-long extract corpus --encoder logmel --split valid --limit 20
     """
-    from clotho_long.build.extract import extract_corpus
     from clotho_long.core.feature_store import pack
     from clotho_long.corpus import Corpus
 
     corpus = Corpus(corpus_dir)
+    extract_and_report(corpus, sound=sound, splits=splits, limit=limit, **options)
+    if and_pack:
+        for kind in ("audio", "text"):
+            click.echo(f"packed: {pack(corpus.features_dir, kind=kind)}")
+
+
+def extract_and_report(
+    corpus: Corpus,
+    *,
+    sound: Any = "recipe",
+    splits: tuple[str, ...] = (),
+    limit: int | None = None,
+    **options: Any,
+) -> None:
+    """Extract the features of a corpus and say what came of it; `options` are those of the commands."""
+    from clotho_long.build.extract import extract_corpus
+
     audio, text = extract_corpus(
         corpus,
         sound=sound,
@@ -129,10 +146,7 @@ def extract(
     )
     _report("recordings", audio)
     _report("queries", text)
-    _fail_if_any_problem(audio, corpus_dir)
-    if and_pack:
-        for kind in ("audio", "text"):
-            click.echo(f"packed: {pack(corpus.features_dir, kind=kind)}")
+    _fail_if_any_problem(audio, corpus.root)
 
 
 @click.command()

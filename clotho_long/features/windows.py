@@ -84,7 +84,8 @@ class WindowGrid:
         """The first windows of `waveform`, which is filled up with zeros where it ends too soon."""
         num_missing = (num_windows - 1) * self.hop_samples + self.window_samples - len(waveform)
         filled = np.pad(waveform, (0, num_missing)) if num_missing > 0 else waveform
-        sliding = np.lib.stride_tricks.sliding_window_view(filled, self.window_samples)
+        # writable, because torch warns of what is not
+        sliding = np.lib.stride_tricks.sliding_window_view(filled, self.window_samples, writeable=True)
         return np.ascontiguousarray(sliding[:: self.hop_samples][:num_windows])
 
 

@@ -13,6 +13,7 @@ from clotho_long.cli.features import COMMANDS
 from clotho_long.core.command_line import CommandGroup
 from clotho_long.core.feature_files import AUDIO_KEY, TEXT_KEY, audio_file, read_features, text_file
 from clotho_long.core.manifest import write_lines
+from clotho_long.features.extract import WindowChoice, encode_recording
 from clotho_long.features.logmel import LogMelEncoder
 from tests.features.tiny_corpus import RATE_HZ, tree, write_noise
 
@@ -65,6 +66,25 @@ def test_rows_are_those_of_the_encoder_window_by_window(tmp_path):
     sound = soundfile.read(path, dtype="float32")[0]
     expected = LogMelEncoder().encode_windows(sound.reshape(5, 32_000))
     np.testing.assert_array_equal(rows_of(tmp_path / "out", "r"), expected)
+    at_once = encode_recording([sound], LogMelEncoder(), WindowChoice())
+    np.testing.assert_array_equal(at_once, expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (np.full((2, 768), np.nan, np.float32), "gave values that are not finite in row 0"),
+        (np.zeros((1, 768), np.float32), "gave float32 (1, 768), not float32 (2, 768)"),
+        (np.zeros((2, 768)), "gave float64 (2, 768), not float32 (2, 768)"),
+    ],
+    ids=["nan", "rows", "type"],
+)
+def test_encoder_that_gives_something_else_is_caught(tmp_path, monkeypatch, given, problem):
+    monkeypatch.setattr(LogMelEncoder, "encode_windows", lambda self, windows: given)
+    result = invoke("features", write_noise(tmp_path / "r.wav", 2), "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert f"  r: logmel {problem}" in result.stderr
+    assert not list((tmp_path / "out").rglob("*.npz"))
 
 
 def test_recording_of_a_third_of_a_second_gives_one_window(tmp_path):
@@ -87,7 +107,9 @@ def test_only_the_start_is_encoded_when_asked(tmp_path):
     assert rows_of(tmp_path / "start", "r").shape == (4, 768)
 
 
-def test_every_bad_recording_is_one_line_and_the_good_one_is_done(tmp_path):
+@pytest.mark.parametrize("device", ["cpu", "cuda"])  # workers, or one process with threads that prepare
+def test_every_bad_recording_is_one_line_and_the_good_one_is_done(tmp_path, monkeypatch, device):
+    monkeypatch.setattr(LogMelEncoder, "device", device)
     folder = tmp_path / "in"
     write_noise(folder / "good.wav", 2)
     (folder / "empty.wav").touch()
