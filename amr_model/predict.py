@@ -30,7 +30,7 @@ from clotho_long.core.feature_files import Features
 from clotho_long.core.files import atomic_path
 from clotho_long.core.records import Query
 from clotho_long.core.units import Hertz, Seconds
-from clotho_long.features.encoder import Encoder
+from clotho_long.features.encoder import Encoder, load_encoder
 from clotho_long.features.extract import WindowChoice, encode_piece, encode_texts, pieces_of
 from clotho_long.features.windows import Convention
 
@@ -66,6 +66,20 @@ class Answer:
         for onset_s, offset_s, score in self.windows:
             lines.append(f"  {_clock(onset_s)} - {_clock(offset_s)}   {score:.4f}")
         return "\n".join(lines) + "\n"
+
+
+def load_listener(
+    config: ExperimentConfig, *, name: str | None, weights: Path | None, device: torch.device
+) -> Encoder:
+    """The encoder whose features a model reads, or the one called `name`.
+
+    Raises:
+        ConfigError: no such encoder is installed.
+        FeatureError: its weights are missing or do not fit.
+    """
+    # an encoder that cannot use a GPU is free not to
+    where = "cpu" if device.type == "cpu" else "auto"
+    return load_encoder(name or config.targets.encoder, weights=weights, device=where)
 
 
 def find_moments(
