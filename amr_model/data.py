@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,26 +17,19 @@ import torch
 from torch import Tensor
 
 from amr_model.config import ExperimentConfig, TargetConfig
+from amr_model.rows import PaddedRows, Rows
 from amr_model.targets import TargetTable, WindowCounts
 from amr_model.tensors import NO_NEGATIVE, Batch, Targets
 from clotho_long.core.errors import FeatureError, ManifestError
-from clotho_long.core.feature_files import Features
 from clotho_long.core.feature_store import FeatureStore
 from clotho_long.core.manifest import read_lines, read_queries
 from clotho_long.core.records import Query
 from clotho_long.core.seeds import generator
 
-NORM_FLOOR = 1e-5  # added to the norm of a row, as the reference does; a zero row stays zero
 DEVICE_SHARE = 0.5  # of the free memory of a device that features may take; the network needs the rest
 BATCHES_PER_CHUNK = 20  # of similar lengths: larger chunks save padding, smaller ones shuffle better
 
 Indices = npt.NDArray[np.int64]
-
-
-class Rows(Protocol):
-    """What features are read from: a `FeatureStore`, or a dictionary of matrices."""
-
-    def __getitem__(self, item: str, /) -> Features: ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,17 +86,8 @@ def read_annotations(path: Path) -> list[Query]:
     return queries
 
 
-def prepare_rows(rows: Features, *, max_rows: int | None, normalise: bool) -> Features:
-    """Features as the network reads them: the first `max_rows`, float32, each of (nearly) unit length."""
-    kept = np.asarray(rows[:max_rows], dtype=np.float32)
-    if not normalise:
-        return kept
-    scaled: Features = kept / (np.linalg.norm(kept, axis=1, keepdims=True) + np.float32(NORM_FLOOR))
-    return scaled
-
-
 class RetrievalSet:
-    """Queries with their features and targets, in memory; batches are gathered where the features lie."""
+    """Queries with their features and targets; batches are gathered where the features lie."""
 
     def __init__(
         self,
@@ -131,11 +115,11 @@ class RetrievalSet:
         code = {caption: at for at, caption in enumerate(dict.fromkeys(captions))}
         self._caption = np.array([code[caption] for caption in captions], dtype=np.int64)
         self._distinct = targets.neg_pair == "distinct"
-        self._audio = _FlatRows(
+        self._audio = PaddedRows(
             audio, self._recording_ids, config.model.audio_dim, targets.audio_max, targets.audio_normalise
         )
         qids = tuple(query.qid for query in queries)
-        self._text = _FlatRows(text, qids, config.model.text_dim, targets.text_max, targets.text_normalise)
+        self._text = PaddedRows(text, qids, config.model.text_dim, targets.text_max, targets.text_normalise)
         self.num_rows = self._audio.lengths[self._recording]
         self._table = TargetTable(
             self.queries, self.num_rows.tolist(), targets, max_windows=config.max_windows
@@ -294,42 +278,6 @@ def negative_index(other: npt.NDArray[np.bool_]) -> Indices:
     allowed = np.take_along_axis(other, following, axis=1)
     first = following[np.arange(size), allowed.argmax(axis=1)]
     return np.where(allowed.any(axis=1), first, NO_NEGATIVE)
-
-
-class _FlatRows:
-    """The feature rows of many items one after the other, and one zero row at the end that is the padding."""
-
-    def __init__(
-        self, source: Rows, items: Sequence[str], dim: int, max_rows: int | None, normalise: bool
-    ) -> None:
-        full = [source[item] for item in items]
-        self.full_lengths = np.array([len(rows) for rows in full], dtype=np.int64)
-        self.lengths = np.minimum(self.full_lengths, max_rows) if max_rows else self.full_lengths
-        for item, length in zip(items, self.lengths, strict=True):
-            if length == 0:
-                raise FeatureError(f"the features of {item!r} have no rows", "features", "extract them again")
-        self._starts = np.concatenate([[0], np.cumsum(self.lengths)])
-        flat = np.zeros((self._starts[-1] + 1, dim), dtype=np.float32)
-        for place, rows in enumerate(full):
-            prepared = prepare_rows(rows, max_rows=max_rows, normalise=normalise)
-            flat[self._starts[place] : self._starts[place + 1]] = prepared
-        self._flat = torch.from_numpy(flat)
-
-    @property
-    def num_bytes(self) -> int:
-        return self._flat.numel() * self._flat.element_size()
-
-    def move(self, device: torch.device) -> None:
-        self._flat = self._flat.to(device)
-
-    def gather(self, items: Indices, device: torch.device) -> tuple[Tensor, Tensor]:
-        """[item, row, dim] padded with zeros to the longest, and its mask, on `device`."""
-        lengths = self.lengths[items]
-        steps = np.arange(lengths.max())
-        mask = steps < lengths[:, None]
-        places = torch.from_numpy(np.where(mask, self._starts[items, None] + steps, self._starts[-1]))
-        rows = self._flat.index_select(0, places.to(self._flat.device).flatten())
-        return rows.view(*places.shape, -1).to(device, non_blocking=True), torch.from_numpy(mask).to(device)
 
 
 def _maker(made_by: Mapping[str, Any]) -> dict[str, str]:

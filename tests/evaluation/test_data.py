@@ -118,6 +118,16 @@ def test_an_item_is_the_same_in_every_batch(tmp_path):
     assert (three.spans_cxw[1] == one.spans_cxw[0]).all()
 
 
+def test_a_set_larger_than_the_memory_gives_the_same_batches_from_disk(tmp_path, monkeypatch):
+    lines = [annotation(f"q{at}", vid=f"r{at}", duration=5 + 3 * at) for at in range(5)]
+    corpus = write_corpus(tmp_path, lines)
+    in_memory = RetrievalSet.load(*corpus, make_config()).batch(np.array([4, 1, 0]))
+    monkeypatch.setattr("amr_model.rows.HOST_SHARE", 0.0)
+    from_disk = RetrievalSet.load(*corpus, make_config()).batch(np.array([4, 1, 0]))
+    for name in ("audio", "text", "audio_mask", "text_mask", "tef"):
+        assert torch.equal(getattr(in_memory, name), getattr(from_disk, name))
+
+
 @pytest.mark.parametrize("by_length", [False, True])
 def test_epochs_are_complete_deterministic_and_different(by_length):
     queries = [make_query(f"q{at}", recording_id=f"r{at % 40}") for at in range(100)]
