@@ -92,9 +92,8 @@ class PackedAttention(nn.Module):
         shift = (k @ b_q.view(heads, dim // heads, 1)).transpose(-2, -1) + mask_bias(mask)
         values = v @ self.out.weight.T.reshape(heads, dim // heads, dim)
         # [batch, l, head * s]; a query of fewer passes is read as often as there are passes
-        scores = repeat_to(query, len(keys)) @ keys.flatten(1, 2).transpose(1, 2) + shift.flatten(
-            1
-        ).unsqueeze(1)
+        scores = repeat_to(query, len(keys)) @ keys.flatten(1, 2).transpose(1, 2)
+        scores = scores + shift.transpose(1, 2).flatten(-2)
         weights = split_heads(scores, heads).softmax(dim=-1).flatten(-2)
         weights = dropout(weights, self.dropout if self.training else 0.0)
         return weights @ values.flatten(1, 2) + self.out.bias
