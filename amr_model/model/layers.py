@@ -89,11 +89,12 @@ class PackedAttention(nn.Module):
         k = split_heads(F.linear(key, w_k, b_k), heads).transpose(1, 2) * (dim // heads) ** -0.5
         v = split_heads(F.linear(value, w_v, b_v), heads).transpose(1, 2)
         keys = k @ w_q.view(heads, dim // heads, dim)  # [c, head, s, dim]
-        shift = (k @ b_q.view(heads, dim // heads, 1)).transpose(-2, -1) + mask_bias(mask)
+        shift = (k @ b_q.view(heads, dim // heads, 1)).transpose(-2, -1)
         values = v @ self.out.weight.T.reshape(heads, dim // heads, dim)
-        # [batch, l, head * s]; a query of fewer passes is read as often as there are passes
-        scores = repeat_to(query, len(keys)) @ keys.flatten(1, 2).transpose(1, 2)
-        scores = scores + shift.transpose(1, 2).flatten(-2)
+        batch = max(len(query), len(keys))
+        query, keys, shift, values = (repeat_to(x, batch) for x in (query, keys, shift, values))
+        scores = query @ keys.flatten(1, 2).transpose(1, 2)  # [batch, l, head * s]
+        scores = scores + (shift + mask_bias(mask)).transpose(1, 2).flatten(-2)
         weights = split_heads(scores, heads).softmax(dim=-1).flatten(-2)
         weights = dropout(weights, self.dropout if self.training else 0.0)
         return weights @ values.flatten(1, 2) + self.out.bias
