@@ -20,8 +20,8 @@ EXIT_DATA = 1
 EXIT_INTERRUPTED = 130
 
 
-class CommandGroup(click.Group):
-    """A group whose commands end as the contract says: 0 done, 1 bad data, 2 bad usage, 130 interrupted."""
+class _OneLineErrors(click.Command):
+    """Ends as the contract says: 0 done, 1 bad data, 2 bad usage, 130 interrupted."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["standalone_mode"] = False
@@ -41,6 +41,14 @@ class CommandGroup(click.Group):
             sys.exit(error.exit_code)
         # without standalone mode click returns the status of an early exit (--help) instead of exiting
         sys.exit(result if isinstance(result, int) else 0)
+
+
+class CommandGroup(_OneLineErrors, click.Group):
+    """A program of several commands, such as `clotho-long`."""
+
+
+class SingleCommand(_OneLineErrors):
+    """A program that is one command, such as `python -m pipelines.NAME`."""
 
 
 def common_options(command: Command) -> Command:

@@ -17,6 +17,8 @@ from clotho_long.core.errors import ConfigError
 
 Config = TypeVar("Config")
 
+UNITS = ("s", "db", "hz")
+
 
 def load_config(kind: type[Config], path: Path, overrides: Iterable[str] = ()) -> Config:
     """Read `kind` from a YAML file, then apply `key=value` overrides (dots reach into sections).
@@ -43,6 +45,7 @@ def override(config: Config, overrides: Iterable[str]) -> Config:
 
 def build_config(kind: type[Config], values: Mapping[str, Any], *, where: str) -> Config:
     """Build `kind` from plain values, strictly: no unknown key, no value of another type."""
+    values = _with_units(kind, values)
     _refuse_unknown_keys(kind, values, where)
     try:
         # strict JSON: a list may become a tuple, but the text "1e-4" does not become a number
@@ -76,18 +79,28 @@ def _merged(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, An
     return merged
 
 
+def _with_units(kind: Any, values: Any) -> Any:
+    """Let `clip_duration` stand for `clip_duration_s`: a unit may be left out where it is not in doubt."""
+    if not (dataclasses.is_dataclass(kind) and isinstance(values, Mapping)):
+        return values
+    fields = {field.name for field in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    spelled = {}
+    for key, value in values.items():
+        named = [f"{key}_{unit}" for unit in UNITS if f"{key}_{unit}" in fields]
+        name = named[0] if key not in fields and len(named) == 1 else key
+        spelled[name] = _with_units(hints.get(name), value)
+    return spelled
+
+
 def _refuse_unknown_keys(kind: Any, values: Any, where: str, prefix: str = "") -> None:
     if not (dataclasses.is_dataclass(kind) and isinstance(values, Mapping)):
         return
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    hints = _resolved_types(kind)
+    hints = typing.get_type_hints(kind)
     for key, value in values.items():
         if key not in fields:
             near = difflib.get_close_matches(str(key), fields, n=1)
             fix = f"did you mean {prefix}{near[0]}?" if near else f"known settings: {', '.join(fields)}"
             raise ConfigError(f"unknown setting {prefix}{key}", where, fix)
         _refuse_unknown_keys(hints.get(key), value, where, f"{prefix}{key}.")
-
-
-def _resolved_types(kind: Any) -> dict[str, Any]:
-    return typing.get_type_hints(kind)

@@ -7,8 +7,10 @@ weights and window convention made them; files published by others lack it and a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +56,32 @@ def read_features(path: Path, key: str) -> tuple[npt.NDArray[Any], dict[str, Any
     Raises:
         FeatureError: the file is missing, truncated, or holds no such matrix.
     """
+    with _opened(path, key) as arrays:
+        rows, made_by = arrays[key], _made_by(arrays)
+    if rows.ndim != 2:
+        raise FeatureError(f"`{key}` has shape {rows.shape}, not (rows, dim)", path, "extract it again")
+    return rows, made_by
+
+
+def read_made_by(path: Path, key: str) -> dict[str, Any] | None:
+    """What made the matrix stored under `key`, without reading it (None in files by others).
+
+    Raises:
+        FeatureError: the file is missing, truncated, or holds no such matrix.
+    """
+    with _opened(path, key) as arrays:
+        return _made_by(arrays)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, key: str) -> Iterator[Any]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if key not in arrays.files:
-                raise FeatureError(
-                    f"holds {', '.join(arrays.files)} but no `{key}`", path, "extract it again"
-                )
-            rows = arrays[key]
-            made_by = json.loads(str(arrays["made_by"])) if "made_by" in arrays.files else None
+        arrays = np.load(path, allow_pickle=False)
+        names = getattr(arrays, "files", ["a bare array"])  # an npy file under another name
+        if key not in names:
+            raise FeatureError(f"holds {', '.join(names)} but no `{key}`", path, "extract it again")
+        with arrays:
+            yield arrays
     except FileNotFoundError:
         raise FeatureError(
             "no such feature file", path, "run `clotho-long extract`, or check --features"
@@ -70,6 +90,7 @@ def read_features(path: Path, key: str) -> tuple[npt.NDArray[Any], dict[str, Any
         raise FeatureError(
             f"is not a readable npz file ({error})", path, "delete it and extract it again"
         ) from None
-    if rows.ndim != 2:
-        raise FeatureError(f"`{key}` has shape {rows.shape}, not (rows, dim)", path, "extract it again")
-    return rows, made_by
+
+
+def _made_by(arrays: Any) -> dict[str, Any] | None:
+    return json.loads(str(arrays["made_by"])) if "made_by" in arrays.files else None

@@ -33,6 +33,7 @@ class Encoder(Protocol):
     sample_rate_hz: Hertz  # of the waveforms that `encode_windows` expects
     window_samples: int  # length of one window; the hop is chosen by the window grid
     dim: int
+    device: object  # where it computes: as text it starts with "cpu" or names a GPU, as a torch.device does
 
     def provenance(self) -> dict[str, Any]:
         """JSON-like facts that decide the numbers: name, hash of the weights, precision."""
@@ -50,7 +51,7 @@ class Encoder(Protocol):
 def load_encoder(
     name: str, *, weights: Path | None = None, device: str = "auto", precision: str = "float32"
 ) -> Encoder:
-    """The encoder called `name`, built in or registered by an installed package (which cannot take a built-in name).
+    """The encoder called `name`: a built-in one, or one that an installed package registers.
 
     Raises:
         ConfigError: no such encoder is installed.

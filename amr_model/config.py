@@ -1,0 +1,341 @@
+"""Every setting of the retriever, typed, with its reason; the report's systems; the reference's behaviour.
+
+Values marked "report" are fixed by the technical report of systems S1-S8. Where the public references
+(QD-DETR, UVCOM, Lighthouse) do something else, the field says so and `compat_lighthouse` selects it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+from pydantic.dataclasses import dataclass
+
+from clotho_long.core.config import build_config, to_plain
+from clotho_long.core.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """The network. Sizes first, then the parts, then the switches between ours and the reference."""
+
+    audio_dim: int = 768  # HTS-AT embedding before CLAP's projection
+    text_dim: int = 768  # GPT-2 token states
+    hidden_dim: int = 256
+    num_heads: int = 8
+    feedforward_dim: int = 1024
+    encoder_layers: int = 2  # report; UVCOM as published: 3
+    decoder_layers: int = 2  # report; UVCOM as published: 3
+    num_queries: int = 10  # report; UVCOM as published: 30
+    dropout: float = 0.1
+    input_dropout: float = 0.5
+
+    refiner: Literal["none", "cim"] = "none"  # cim: UVCOM's refinement, S2 and up
+    # qd_detr keeps QD-DETR's grounding head (report); uvcom starts from slots, which collapse to one mean
+    head: Literal["qd_detr", "uvcom"] = "qd_detr"
+    # separate normalises the two endpoint columns to a constant pair, which erases the position
+    tef: Literal["concat", "separate"] = "concat"
+    quality_head: bool = False  # report Eq. 1, S3, S7, S8
+
+    # reference gives each head of the cross attention the mask of another item of the batch
+    cross_mask: Literal["item", "reference"] = "item"
+    # reference lets padded rows into means, aggregation, convolution borders, slots and softmaxes
+    padding: Literal["masked", "reference"] = "masked"
+    # product: the port of UVCOM returns the matrix where the original inverts it
+    propagation: Literal["inverse", "product"] = "inverse"
+    propagation_weight: float = 0.5
+    text_centres: int = 5
+    audio_centres: int = 30
+    em_iterations: int = 5
+    em_sigma: float = 1.2  # as published; centres collapse at it, 0.2-0.4 keeps them apart
+    slot_iterations: int = 5
+    slot_inner_dim: int = 1024
+    similarity_inner_dim: int = 1024
+    # the Xavier pass of the reference overwrites the zeros of the refinement head
+    bbox_zero_init: bool = True
+    width_floor: float = 1e-3  # the decoder divides by the reference width; 0 is the reference
+    # Text of the negative pass. roll: another item's, as collated. reference: the least similar one.
+    # hard: the most similar one of another recording. Both choose by the model's own similarities.
+    negatives: Literal["roll", "reference", "hard"] = "roll"
+    negatives_from_epoch: int = 80  # until then roll
+
+    def __post_init__(self) -> None:
+        _require(self.hidden_dim % (2 * self.num_heads) == 0, "hidden_dim must be a multiple of 2 num_heads")
+        _require(self.hidden_dim % 4 == 0, "hidden_dim must be a multiple of 4 (two sine codes)")
+        sizes = ("audio_dim", "text_dim", "hidden_dim", "num_heads", "feedforward_dim", "encoder_layers")
+        for name in (*sizes, "decoder_layers", "num_queries", "text_centres", "audio_centres"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        for name in ("dropout", "input_dropout"):
+            _require(0 <= getattr(self, name) < 1, f"{name} must lie in [0, 1)")
+        _require(self.em_sigma > 0, "em_sigma must be positive")
+        _require(0 <= self.propagation_weight < 1, "propagation_weight must lie in [0, 1)")
+        _require(self.width_floor >= 0, "width_floor must not be negative")
+        _require(self.head == "qd_detr" or self.refiner == "cim", "head: uvcom needs refiner: cim")
+        chosen = self.negatives == "roll" or self.refiner == "cim"
+        _require(chosen, "negatives chosen by similarity need refiner: cim")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossConfig:
+    """Weights and constants of the objective (report Eq. 8) and of the assignment."""
+
+    span: float = 10.0  # report
+    giou: float = 1.0  # report
+    label: float = 4.0  # report
+    saliency: float = 1.0  # report
+    similarity: float = 0.0  # report: 0.5 from S2 on; UVCOM as published: 1
+    quality: float = 0.0  # report: 1.0 for S3, S7, S8
+    boundary: float = 0.0  # report: 0.05 for S6, S8
+
+    match_span: float = 10.0
+    match_giou: float = 1.0
+    match_class: float = 4.0
+    background_weight: float = 0.1
+
+    saliency_margin: float = 0.2
+    # sum grows with the length and dominates early, but the weights were tuned with it
+    neg_reduction: Literal["sum", "mean"] = "sum"
+
+    # A cosine without temperature moves the global term only from ln B to ln B - 2; 10 is worth a try.
+    sim_scale: float = 1.0
+    # clips: divide by the valid clips (the reference's size); positives: by the positive clips (about
+    # 23 times larger on CASTELLA); reference: over padding too, divided by the padded length
+    sim_reduction: Literal["clips", "positives", "reference"] = "clips"
+    # texts of the same recording are no negatives of each other; False is the reference
+    sim_same_recording: bool = False
+
+    # all: every query against its best window, in three bands of IoU (BAM-DETR)
+    quality_targets: Literal["matched", "all"] = "matched"
+
+    boundary_margin: float = 0.03  # m of report Eq. 6
+    boundary_iou: tuple[float, float] = (0.40, 0.75)  # report Eq. 5: candidates
+    boundary_negative_iou: tuple[float, float] = (0.45, 0.75)  # report: negatives
+    boundary_epsilon: float = 0.05  # report Eq. 7
+    boundary_negatives: int = 1  # per error type
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float):
+                _require(value >= 0, f"{field.name} must not be negative")
+        for name in ("boundary_iou", "boundary_negative_iou"):
+            low, high = getattr(self, name)
+            _require(0 < low < high <= 1, f"{name} must be an increasing pair in (0, 1]")
+        _require(self.boundary_negatives >= 1, "boundary_negatives must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetConfig:
+    """From feature files and annotations to batches: preprocessing, labels, negatives of the batch."""
+
+    # Whose features these are, and where its windows lie. Training takes both from the feature files (those
+    # of others do not say); prediction encodes new recordings alike.
+    encoder: str = "msclap-2023"
+    windows: Literal["aligned", "centred"] = "aligned"
+
+    clip_s: float = 1.0  # seconds per row of audio features
+    audio_max: int | None = 300  # rows kept; Lighthouse's Clotho-Moment setting: 75
+    text_max: int | None = 32  # tokens kept; DCASE baseline: none
+    audio_normalise: bool = True
+    text_normalise: bool = True  # DCASE baseline: off
+
+    # features: targets and predictions share one scale, rows * clip_s; duration: the reference divides by
+    # that but multiplies by the annotated duration
+    time_scale: Literal["features", "duration"] = "features"
+    # clip: to the recording, dropped if nothing is left; keep: the reference trains on centres above 1
+    window_policy: Literal["clip", "keep"] = "clip"
+    # Windows per query; more are sampled anew each epoch. None: as many as the model has queries.
+    max_windows: int | None = None  # reference: 5
+    min_length_s: float = 0.0  # windows that are not longer are no targets
+    # all: every second inside any window is positive (report, S4 and up); first: the reference
+    saliency_windows: Literal["all", "first"] = "all"
+    saliency_pairs: Literal["sample", "all"] = "sample"  # pairs of the margin term
+    sim_windows: Literal["all", "first"] = "all"  # first: truncated after float32 rounding, as the reference
+    # distinct: the next item with another recording and another caption; next: the next item, whatever it is
+    neg_pair: Literal["distinct", "next"] = "distinct"
+
+    def __post_init__(self) -> None:
+        _require(self.clip_s > 0, "clip_s must be positive")
+        _require(self.min_length_s >= 0, "min_length_s must not be negative")
+        for name in ("audio_max", "text_max", "max_windows"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, f"{name} must be at least 1, or null for no limit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceConfig:
+    """From outputs to ranked windows."""
+
+    # report: proposals, clipping, rounding, NMS, ten windows; reference: Lighthouse's order of operations
+    procedure: Literal["report", "reference"] = "report"
+    quality_power: float = 1.5  # gamma of report Eq. 3; used if the model has a quality head
+    num_windows: int | None = 10
+    min_length_s: float = 1.0  # an empty window grows to it; 0 is the reference
+    # end of the timeline: the annotated duration, or max(duration, rows * clip_s), or fixed seconds
+    clip_end: Literal["duration", "features"] | float = "duration"
+    nms_iou: float | None = None  # 0.7 with proposals; the report names NMS only together with them
+    short_proposals: bool = False  # report, S5 and up
+    proposal_lengths: tuple[int, ...] = (1, 2, 3)  # clips; 46 % of CASTELLA's windows last at most 3 s
+    proposal_score: float = 0.25  # report: base coefficient
+    proposal_peaks: int = 5
+    proposal_threshold: float = 0.5  # of saliency scaled to [0, 1]
+    proposal_distance: int = 2  # clips within which a second peak is not taken
+
+    def __post_init__(self) -> None:
+        _require(self.quality_power >= 0, "quality_power must not be negative")
+        _require(self.num_windows is None or self.num_windows >= 1, "num_windows must be at least 1")
+        _require(self.nms_iou is None or 0 <= self.nms_iou <= 1, "nms_iou must lie in [0, 1]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """The recipe: report and baseline agree on it."""
+
+    epochs: int = 200
+    batch_size: int = 32
+    valid_batch_size: int = 100
+    batching: Literal["shuffle", "length"] = "shuffle"  # length: less padding, other batches
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-4
+    lr_drop: int = 400  # epochs between steps of the schedule; 400 keeps it constant, UVCOM's file: 100
+    lr_gamma: float = 0.1
+    max_grad_norm: float = 0.1
+    seed: int = 2023
+    select_by: Literal["R1@0.5", "R1@0.7", "mAP"] = "R1@0.7"  # official baseline; Lighthouse watches mAP
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    compile: bool = False
+    save_every_s: float = 30.0  # of checkpoint-last.pt: what a kill can cost
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "valid_batch_size", "lr_drop"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        for name in ("learning_rate", "max_grad_norm"):
+            _require(getattr(self, name) > 0, f"{name} must be positive")
+        _require(self.save_every_s >= 0, "save_every_s must not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentConfig:
+    """All of it: what a checkpoint carries and `config.yml` shows."""
+
+    system: str = "S1"  # a name for logs; nothing depends on it
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    targets: TargetConfig = dataclasses.field(default_factory=TargetConfig)
+    inference: InferenceConfig = dataclasses.field(default_factory=InferenceConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        similar = self.model.refiner == "cim" or self.loss.similarity == 0
+        _require(similar, "loss.similarity needs model.refiner: cim")
+        _require(self.model.quality_head or self.loss.quality == 0, "loss.quality needs model.quality_head")
+
+    @property
+    def max_windows(self) -> int:
+        """Windows of one query that become targets: never more than there are queries to match."""
+        return self.targets.max_windows or self.model.num_queries
+
+
+# The parts of the report's table (one column each), as settings over the baseline.
+PARTS: dict[str, dict[str, dict[str, Any]]] = {
+    "refinement": {"model": {"refiner": "cim"}, "loss": {"similarity": 0.5}},
+    "dense_saliency": {"targets": {"saliency_windows": "all"}},
+    "short_proposals": {"inference": {"short_proposals": True, "nms_iou": 0.7}},
+    "boundary_loss": {"loss": {"boundary": 0.05}},
+    "quality": {"model": {"quality_head": True}, "loss": {"quality": 1.0}},
+}
+
+SYSTEMS: dict[str, tuple[str, ...]] = {
+    "S1": (),
+    "S2": ("refinement",),
+    "S3": ("refinement", "quality"),
+    "S4": ("refinement", "dense_saliency"),
+    "S5": ("refinement", "dense_saliency", "short_proposals"),
+    "S6": ("refinement", "dense_saliency", "short_proposals", "boundary_loss"),
+    "S7": ("refinement", "dense_saliency", "short_proposals", "quality"),
+    "S8": ("refinement", "dense_saliency", "short_proposals", "boundary_loss", "quality"),
+}
+
+
+def system(name: str) -> ExperimentConfig:
+    """One of the report's systems S1..S8: the baseline plus the parts that its row of the table marks.
+
+    Raises:
+        ConfigError: there is no such system.
+    """
+    if name not in SYSTEMS:
+        raise ConfigError(f"no system {name!r}", "--system", f"take one of {', '.join(SYSTEMS)}")
+    values: dict[str, Any] = {"system": name, "targets": {"saliency_windows": "first"}}
+    for part in SYSTEMS[name]:
+        for section, settings in PARTS[part].items():
+            values[section] = values.get(section, {}) | settings
+    return build_config(ExperimentConfig, values, where=name)
+
+
+def compat_lighthouse(architecture: Literal["qd_detr", "uvcom"]) -> ExperimentConfig:
+    """The arithmetic of Lighthouse d095eaa, defects included: for its checkpoints and for parity.
+
+    `refiner`, `head` and `tef` follow the architecture; every other switch of ours takes the value that
+    reproduces the reference.
+    """
+    uvcom = architecture == "uvcom"
+    published = {"encoder_layers": 3, "decoder_layers": 3, "num_queries": 30} if uvcom else {}
+    parts = {"refiner": "cim", "head": "uvcom", "tef": "separate"} if uvcom else {}
+    values = {
+        "system": f"lighthouse-{architecture}",
+        "model": {
+            **published,
+            **parts,
+            "cross_mask": "reference",
+            "padding": "reference",
+            "propagation": "product",
+            "em_sigma": 1.2,
+            "negatives": "roll",
+            "bbox_zero_init": False,
+            "width_floor": 0.0,
+        },
+        "loss": {
+            "similarity": 1.0 if uvcom else 0.0,
+            "neg_reduction": "sum",
+            "sim_scale": 1.0,
+            "sim_reduction": "reference",
+            "sim_same_recording": True,
+        },
+        "targets": {
+            "time_scale": "duration",
+            "window_policy": "keep",
+            "max_windows": 5,
+            "min_length_s": 0.0,
+            "saliency_windows": "first",
+            "sim_windows": "first",
+            "saliency_pairs": "sample",
+            "neg_pair": "next",
+            "text_normalise": True,
+            "text_max": 32,
+        },
+        "inference": {
+            "procedure": "reference",
+            "num_windows": None,
+            "min_length_s": 0.0,
+            "clip_end": 300.0,
+            "nms_iou": None,
+            "short_proposals": False,
+        },
+        "train": {"select_by": "mAP", "lr_drop": 100 if uvcom else 400},
+    }
+    return build_config(ExperimentConfig, values, where="compat: lighthouse")
+
+
+def compat_dcase() -> ExperimentConfig:
+    """A DCASE 2026 Task 6 baseline checkpoint: QD-DETR on raw text rows of any number."""
+    lighthouse = compat_lighthouse("qd_detr")
+    values = to_plain(lighthouse)
+    values["system"] = "dcase-baseline"
+    values["targets"] |= {"text_normalise": False, "text_max": None}
+    values["train"] |= {"select_by": "R1@0.7"}
+    return build_config(ExperimentConfig, values, where="DCASE baseline")
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ConfigError(otherwise, "settings")

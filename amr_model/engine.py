@@ -1,0 +1,187 @@
+"""The two loops: one epoch of training, one pass over a validation set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from amr_model.config import ExperimentConfig
+from amr_model.criterion import Criterion
+from amr_model.data import RetrievalSet
+from amr_model.errors import TrainingError
+from amr_model.losses.boundary import draw_uniforms
+from amr_model.metrics import official_result, score_queries
+from amr_model.model import MomentRetriever
+from amr_model.parallel import Processes
+from amr_model.postprocess import predict_set
+from amr_model.submission import Prediction
+from amr_model.tensors import Batch, Outputs
+from clotho_long.core.seeds import generator
+
+# what metrics call the figures that a run can be selected by
+FIGURES = {"R1@0.5": "MR-full-R1@0.5", "R1@0.7": "MR-full-R1@0.7", "mAP": "MR-full-mAP"}
+
+
+@dataclass
+class Trainer:
+    """A model on its way: everything that one training step needs."""
+
+    config: ExperimentConfig
+    model: MomentRetriever
+    optimizer: torch.optim.Optimizer
+    data: RetrievalSet
+    processes: Processes
+    criterion: Criterion = field(init=False)
+    forward: Callable[..., Outputs] = field(init=False)  # the model, compiled if asked for
+
+    def __post_init__(self) -> None:
+        self.criterion = Criterion.of(self.config)
+        # recordings differ in length, so shapes are compiled as variables
+        self.forward = torch.compile(self.model, dynamic=True) if self.config.train.compile else self.model
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """What `epoch` sums up: the weighted total, then each term."""
+        weights = self.config.loss
+        optional = [name for name in ("similarity", "quality", "boundary") if getattr(weights, name) > 0]
+        return ("total", "span", "giou", "label", "saliency", *optional)
+
+    def epoch(self, epoch: int, *, first_step: int, loss_sums: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Train through an epoch from `first_step` on; yields (steps done, loss sums) after each step.
+
+        The sums stay on the device. A loss that is not finite is noticed one step later, when reading it
+        no longer makes the device wait.
+
+        Raises:
+            TrainingError: a loss was not finite; the message names the queries of its batch.
+        """
+        settings = self.config.train
+        self.model.train()
+        set_learning_rate(self.optimizer, self.config, epoch)
+        targets = self.data.draw_targets(settings.seed, epoch)
+        batches = self.data.epoch_batches(
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            epoch=epoch,
+            by_length=settings.batching == "length",
+        )
+        unread: tuple[Tensor, Any] | None = None
+        for step in range(first_step, len(batches)):
+            values = self._step(batches[step], targets, epoch, step)
+            self._refuse_non_finite(unread, epoch)
+            unread = (values, batches[step])
+            loss_sums = loss_sums + values
+            if step + 1 == len(batches):
+                self._refuse_non_finite(unread, epoch)
+            yield step + 1, loss_sums
+
+    def _step(self, indices: Any, targets: Any, epoch: int, step: int) -> Tensor:
+        """One optimiser step on a global batch; returns the loss values of all of it."""
+        settings, model_settings = self.config.train, self.config.model
+        part = self.processes.part(len(indices))
+        mine = indices[part]
+        self._seed_dropout(epoch, step)
+        self.optimizer.zero_grad(set_to_none=True)
+        values = torch.zeros(len(self.loss_names), device=self.data.device)
+        if len(mine) > 0:
+            batch = self.data.batch(mine)
+            choose = model_settings.negatives != "roll" and epoch >= model_settings.negatives_from_epoch
+            with precision(self.data.device, settings.precision):
+                outputs = self.forward(batch, for_loss=True, choose_negatives=choose)
+            uniforms = self._boundary_uniforms(len(indices), epoch, step)
+            losses = self.criterion(
+                outputs,
+                self.data.batch_targets(targets, mine),
+                batch,
+                None if uniforms is None else uniforms[part].to(self.data.device, non_blocking=True),
+            )
+            losses.total.backward()  # type: ignore[no-untyped-call]
+            values = losses.values()
+        values = self.processes.sum_gradients(self.model, values, share=len(mine) / len(indices))
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.max_grad_norm)
+        self.optimizer.step()
+        return values
+
+    def _boundary_uniforms(self, size: int, epoch: int, step: int) -> Tensor | None:
+        if self.config.loss.boundary == 0:
+            return None
+        return draw_uniforms(
+            self.config.train.seed,
+            epoch,
+            step,
+            size=size,
+            config=self.config.loss,
+            queries=self.config.model.num_queries,
+        )
+
+    def _seed_dropout(self, epoch: int, step: int) -> None:
+        """Dropout hangs on the step as well, so that a resumed run needs no state of a generator."""
+        scope = ("dropout", str(epoch), str(step), str(self.processes.rank))
+        torch.manual_seed(int(generator(self.config.train.seed, *scope).integers(2**63)))
+
+    def _refuse_non_finite(self, unread: tuple[Tensor, Any] | None, epoch: int) -> None:
+        if unread is None or bool(unread[0].isfinite().all()):
+            return
+        qids = ", ".join(self.data.queries[index].qid for index in unread[1])
+        bad = [
+            name
+            for name, value in zip(self.loss_names, unread[0].tolist(), strict=True)
+            if value - value != 0
+        ]
+        raise TrainingError(
+            f"loss {', '.join(bad)} is not finite in epoch {epoch} for the batch of qids {qids}",
+            "training",
+            "check the features of these queries, or lower the learning rate",
+        )
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What a model makes of a set, and how good it is."""
+
+    figures: dict[str, float]  # R1@0.5, R1@0.7, mAP in percent
+    predictions: list[Prediction]
+
+
+def validate(model: MomentRetriever, data: RetrievalSet, config: ExperimentConfig) -> Validated:
+    """Predict every query of a set and score it; the model is put into evaluation mode."""
+    model.eval()
+
+    def network(batch: Batch) -> Outputs:
+        with precision(data.device, config.train.precision):
+            outputs: Outputs = model(batch)
+            return outputs.in_float32()
+
+    predictions = predict_set(network, data, config)
+    brief = official_result(score_queries(data.queries, predictions))["brief"]
+    return Validated({name: brief[key] for name, key in FIGURES.items()}, predictions)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, config: ExperimentConfig, epoch: int) -> None:
+    """StepLR as a function of the epoch, so that there is no schedule to save."""
+    settings = config.train
+    rate = settings.learning_rate * settings.lr_gamma ** (epoch // settings.lr_drop)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def precision(device: torch.device, kind: str) -> AbstractContextManager[None]:
+    """The arithmetic of the network: float32, TF32 products on NVIDIA hardware, or bfloat16."""
+    if kind == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return _tf32() if kind == "tf32" else nullcontext()
+
+
+@contextmanager
+def _tf32() -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,37 @@
+"""Audio should resemble its own text: between items (global) and along the recording (local).
+
+After UVCOM's loss (MIT), `uvcom.py`; what the report keeps of it has weight 0.5.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from amr_model.config import LossConfig
+from amr_model.tensors import Batch, Outputs, Targets
+
+
+def global_term(outputs: Outputs, batch: Batch, config: LossConfig) -> Tensor:
+    """Symmetric contrastive loss over the batch: cross entropy of each item's own text, and audio."""
+    assert outputs.sim_global is not None  # computed with for_loss by a model with refinement
+    scores = config.sim_scale * outputs.sim_global
+    if not config.sim_same_recording:
+        own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+        scores = scores.masked_fill(batch.same_recording & ~own, float("-inf"))
+    by_audio, by_text = scores.log_softmax(dim=1).diagonal(), scores.T.log_softmax(dim=1).diagonal()
+    return -(by_audio + by_text).mean() / 2
+
+
+def local_term(outputs: Outputs, targets: Targets, batch: Batch, config: LossConfig) -> Tensor:
+    """Clips that answer should take the softmax over the recording's clips."""
+    assert outputs.sim_local is not None
+    scores, real = config.sim_scale * outputs.sim_local, batch.audio_mask
+    if config.sim_reduction != "reference":
+        scores = scores.masked_fill(~real, torch.finfo(scores.dtype).min)
+    positive = (targets.similarity > 0) & real
+    total = scores.log_softmax(dim=1).masked_fill(~positive, 0.0).sum(dim=1)
+    if config.sim_reduction == "positives":
+        return -(total / positive.sum(dim=1).clamp(min=1)).mean()
+    count = real.sum(dim=1) if config.sim_reduction == "clips" else scores.shape[1]
+    return -(total / count).mean()

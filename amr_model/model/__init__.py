@@ -1,0 +1,5 @@
+"""The networks: from a batch to outputs. Nothing here knows a loss."""
+
+from amr_model.model.moment_detr import MomentRetriever
+
+__all__ = ["MomentRetriever"]

@@ -1,0 +1,46 @@
+"""Decoder content by slot attention, as UVCOM (MIT) starts its queries.
+
+After "Object-Centric Learning with Slot Attention" (Locatello et al., 2020).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from amr_model.model.layers import Mlp
+
+
+class SlotAttention(nn.Module):
+    """Slots that share the clips among themselves, repeatedly."""
+
+    def __init__(self, dim: int, inner_dim: int, num_iterations: int, *, masked: bool) -> None:
+        """`masked`: padded clips weigh nothing; otherwise as the reference, which gives them a share."""
+        super().__init__()
+        self.num_iterations, self.masked = num_iterations, masked
+        self.norm_inputs, self.norm_slots = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.norm_mlp, self.norm_out = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+        self.value = nn.Linear(dim, dim)
+        self.mlp = Mlp(dim, inner_dim, dim, 3)
+
+    def forward(self, slots: Tensor, clips: Tensor, mask: Tensor) -> Tensor:
+        """slots [B, S, dim], clips [B, L, dim], mask [B, L] -> [B, S, dim].
+
+        Slots that start equal stay equal, so one slot stands for any number of them.
+        """
+        clips = self.norm_inputs(clips)
+        keys, values = self.key(clips), self.value(clips)
+        padding = ~mask[:, None, :]
+        for _ in range(self.num_iterations):
+            logits = self.query(self.norm_slots(slots)) @ keys.transpose(1, 2) * keys.shape[-1] ** -0.5
+            # a column of equal numbers gives equal shares: in the reference padding is not left out
+            weights = logits.masked_fill(padding, torch.finfo(logits.dtype).min).softmax(dim=1)
+            if self.masked:
+                weights = weights.masked_fill(padding, 0.0)
+            weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-8)
+            slots = slots + weights @ values
+            slots = slots + self.mlp(self.norm_mlp(slots))
+        out: Tensor = self.norm_out(slots)
+        return out

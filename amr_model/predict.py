@@ -1,0 +1,240 @@
+"""Moments in new recordings: from audio files and sentences to ranked windows.
+
+A recording that is longer than the model was trained on (`audio_max` rows, 300 s) is answered in overlapping
+chunks. Each chunk answers for the stretch around its middle, up to half-way into what it shares with its
+neighbours: a moment of up to a third of a chunk is always seen whole by the chunk that reports it. What can
+depend on the borders: a longer moment may come out cut or in two pieces, and scores are only as comparable
+between chunks as they are between recordings.
+
+The one module of this package that reads audio.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic.dataclasses import dataclass
+
+from amr_model.config import ExperimentConfig
+from amr_model.data import RetrievalSet
+from amr_model.postprocess import predict_set, suppress
+from amr_model.submission import MAX_RANKED, RankedWindow
+from amr_model.tensors import Batch, Outputs
+from clotho_long.audio.io import Waveform, probe, stream_mono, write_audio
+from clotho_long.core.feature_files import Features
+from clotho_long.core.files import atomic_path
+from clotho_long.core.records import Query
+from clotho_long.core.units import Hertz, Seconds
+from clotho_long.features.encoder import Encoder, load_encoder
+from clotho_long.features.extract import WindowChoice, encode_piece, encode_texts, pieces_of
+from clotho_long.features.windows import Convention
+
+CHUNK_ROWS = 300  # where the settings of the model name no limit
+OVERLAP = 1 / 3  # of a chunk
+DUPLICATE_IOU = 0.7  # windows of neighbouring chunks that overlap more are one answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Where a recording answers a query, best first."""
+
+    recording: Path
+    query: str
+    duration_s: Seconds
+    windows: tuple[RankedWindow, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as JSON-like values."""
+        return {
+            "recording": str(self.recording),
+            "query": self.query,
+            "duration": round(self.duration_s, 3),
+            "moments": [
+                {"start": onset_s, "end": offset_s, "score": score}
+                for onset_s, offset_s, score in self.windows
+            ],
+        }
+
+    def to_text(self) -> str:
+        """The answer for people: a heading and a line for each moment."""
+        lines = [f"{self.recording}: {self.query}"]
+        for onset_s, offset_s, score in self.windows:
+            lines.append(f"  {_clock(onset_s)} - {_clock(offset_s)}   {score:.4f}")
+        return "\n".join(lines) + "\n"
+
+
+def load_listener(
+    config: ExperimentConfig, *, name: str | None, weights: Path | None, device: torch.device
+) -> Encoder:
+    """The encoder whose features a model reads, or the one called `name`.
+
+    Raises:
+        ConfigError: no such encoder is installed.
+        FeatureError: its weights are missing or do not fit.
+    """
+    # an encoder that cannot use a GPU is free not to
+    where = "cpu" if device.type == "cpu" else "auto"
+    return load_encoder(name or config.targets.encoder, weights=weights, device=where)
+
+
+def find_moments(
+    recording: Path,
+    queries: Sequence[str],
+    network: Callable[[Batch], Outputs],
+    config: ExperimentConfig,
+    encoder: Encoder,
+    *,
+    num_windows: int = MAX_RANKED,
+    device: torch.device | None = None,
+) -> list[Answer]:
+    """Answer each query for one recording of any length and format.
+
+    Args:
+        network: in evaluation mode, on `device`.
+        encoder: the one whose features the network was trained with.
+
+    Raises:
+        AudioError: the recording cannot be read.
+        FeatureError: the encoder does not give what the network reads.
+    """
+    rows, duration_s = encode_recording(recording, encoder, config.targets.windows)
+    texts = encode_texts(queries, encoder)
+    return [
+        Answer(
+            recording=recording,
+            query=query,
+            duration_s=duration_s,
+            windows=answer_rows(rows, duration_s, query, text, network, config, num_windows=num_windows),
+        )
+        for query, text in zip(queries, texts, strict=True)
+    ]
+
+
+def encode_recording(path: Path, encoder: Encoder, windows: Convention) -> tuple[Features, Seconds]:
+    """The features [second, dim] of a recording, read piece by piece, and how long it is."""
+    num_samples = 0
+
+    def counted() -> Iterator[Waveform]:
+        nonlocal num_samples
+        for block in stream_mono(path, encoder.sample_rate_hz):
+            num_samples += len(block)
+            yield block
+
+    choice = WindowChoice(convention=windows)
+    rows = [encode_piece(piece, encoder) for piece in pieces_of(counted(), encoder, choice)]
+    return np.concatenate(rows), num_samples / encoder.sample_rate_hz
+
+
+def answer_rows(
+    rows: Features,
+    duration_s: Seconds,
+    query: str,
+    text: Features,
+    network: Callable[[Batch], Outputs],
+    config: ExperimentConfig,
+    *,
+    num_windows: int = MAX_RANKED,
+    device: torch.device | None = None,
+) -> tuple[RankedWindow, ...]:
+    """The windows of one recording, given as features [row, dim], that answer a query [token, dim]."""
+    size = config.targets.audio_max or CHUNK_ROWS
+    starts = chunk_starts(len(rows), size)
+    clip_s = config.targets.clip_s
+    chunks = {str(start): rows[start : start + size] for start in starts}
+    asked = [
+        Query(
+            qid=name,
+            query=query,
+            recording_id=name,
+            # the last chunk ends where the recording ends, the others where their rows end
+            duration_s=duration_s - int(name) * clip_s if int(name) == starts[-1] else len(chunk) * clip_s,
+            moments=(),
+        )
+        for name, chunk in chunks.items()
+    ]
+    data = RetrievalSet(asked, chunks, dict.fromkeys(chunks, text), config, device=device)
+    found = []
+    for prediction, (low_s, high_s) in zip(
+        predict_set(network, data, config), _own_stretches(starts, size, clip_s), strict=True
+    ):
+        shift_s = int(prediction.qid) * clip_s
+        for onset_s, offset_s, score in prediction.windows:
+            window = (onset_s + shift_s, offset_s + shift_s, score)
+            if low_s <= (window[0] + window[1]) / 2 < high_s:
+                found.append(window)
+    found.sort(key=lambda window: -window[2])
+    if len(starts) > 1 and found:
+        spans = np.array([[window[:2] for window in found]])
+        kept = suppress(spans, np.ones(spans.shape[:2], dtype=bool), DUPLICATE_IOU)[0]
+        found = [window for window, keep in zip(found, kept, strict=True) if keep]
+    return tuple(found[:num_windows])
+
+
+def chunk_starts(num_rows: int, size: int) -> list[int]:
+    """First rows of overlapping chunks of `size` rows; the last one ends with the recording."""
+    if num_rows <= size:
+        return [0]
+    step = size - int(size * OVERLAP)
+    return [*range(0, num_rows - size, step), num_rows - size]
+
+
+def cut_moments(answer: Answer, folder: Path, *, prefix: str = "") -> list[Path]:
+    """Write each moment of an answer as a mono wav at the recording's own rate; returns the files.
+
+    The recording is read once, and no more of it is held than what is cut.
+    """
+    rate_hz = probe(answer.recording).sample_rate_hz
+    pieces: list[list[Waveform]] = [[] for _ in answer.windows]
+    start = 0
+    for block in stream_mono(answer.recording):
+        for place, (onset_s, offset_s, _) in enumerate(answer.windows):
+            low, high = (round(edge * rate_hz) - start for edge in (onset_s, offset_s))
+            if low < len(block) and high > 0:
+                pieces[place].append(block[max(low, 0) : high].copy())
+        start += len(block)
+    return [
+        _write_cut(folder, f"{prefix}{answer.recording.stem}", rank, window, piece, rate_hz)
+        for rank, (window, piece) in enumerate(zip(answer.windows, pieces, strict=True), start=1)
+        if piece
+    ]
+
+
+def plot_answers(answers: Sequence[Answer], path: Path) -> None:
+    """A panel for each answer: its windows over the recording's time, best on top, with their scores."""
+    from matplotlib.figure import Figure
+
+    heights = [1.2 + 0.25 * len(answer.windows) for answer in answers]
+    figure = Figure(figsize=(10, sum(heights)), layout="constrained")
+    panels = figure.subplots(len(answers), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, answer in zip(panels, answers, strict=True):
+        for rank, (onset_s, offset_s, score) in enumerate(answer.windows, start=1):
+            axes.barh(rank, offset_s - onset_s, left=onset_s, height=0.6)
+            axes.annotate(f"{score:.3f}", (offset_s, rank), (3, 0), textcoords="offset points", va="center")
+        axes.set(xlim=(0, answer.duration_s), yticks=range(1, len(answer.windows) + 1), xlabel="seconds")
+        axes.invert_yaxis()
+        axes.set_title(f"{answer.query}  ({answer.recording.name})", loc="left", fontsize=9)
+    with atomic_path(path) as part:
+        figure.savefig(part, dpi=120)
+
+
+def _clock(time_s: Seconds) -> str:
+    return f"{int(time_s) // 60:3d}:{time_s % 60:04.1f}"
+
+
+def _own_stretches(starts: Sequence[int], size: int, clip_s: Seconds) -> list[tuple[Seconds, Seconds]]:
+    """For which middles of windows each chunk answers: up to half-way into each overlap."""
+    borders = [(later + earlier + size) / 2 * clip_s for earlier, later in itertools.pairwise(starts)]
+    return list(zip([-np.inf, *borders], [*borders, np.inf], strict=True))
+
+
+def _write_cut(
+    folder: Path, stem: str, rank: int, window: RankedWindow, pieces: list[Waveform], rate_hz: Hertz
+) -> Path:
+    path = folder / f"{stem}-{rank:02d}-{window[0]:g}-{window[1]:g}s.wav"
+    write_audio(path, np.concatenate(pieces), rate_hz)
+    return path

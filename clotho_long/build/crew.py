@@ -1,0 +1,90 @@
+"""Who encodes: processes of this machine with one thread each, or the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+import joblib
+from joblib import Parallel, delayed
+
+from clotho_long.build.parallel import Watch, run, unwatched
+from clotho_long.core.errors import ConfigError
+
+SCHEDULER_TIMEOUT_S = 10
+UNKNOWN = 0  # a total that is not known: progress then counts
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """`jobs` processes, or the workers of the Dask scheduler at an address; results do not depend on it."""
+
+    jobs: int = 1
+    scheduler: str | None = None
+    watch: Watch = unwatched
+
+    def share(self, function: Callable[[Task], Result], tasks: Sequence[Task], *, unit: str) -> list[Result]:
+        """The results of all tasks, in the order in which they were done."""
+        with self._backend():
+            return list(run(function, tasks, jobs=self.jobs, watch=self.watch, label="encoding", unit=unit))
+
+    def share_in_order(
+        self, function: Callable[[Task], Result], tasks: Iterator[Task], *, unit: str
+    ) -> Iterator[Result]:
+        """The results in the order of the tasks, of which no more than `jobs` are held at a time."""
+
+        def results() -> Iterator[Result]:
+            while several := list(islice(tasks, self.jobs)):
+                # one alone is not worth the start of a worker
+                alone = len(several) == 1
+                yield from map(function, several) if alone else pool(map(delayed(function), several))
+
+        # copy-on-write: workers may change the arrays that they are sent
+        with self._backend(), Parallel(n_jobs=self.jobs, mmap_mode="c") as pool:
+            yield from self.watch(results(), total=UNKNOWN, label="encoding", unit=unit)
+
+    @contextlib.contextmanager
+    def _backend(self) -> Iterator[None]:
+        """Where joblib runs what is called inside."""
+        if self.scheduler is None:
+            with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+                yield
+            return
+        try:
+            import distributed
+
+            connect: Any = distributed.Client
+        except ImportError:
+            raise ConfigError(
+                "Dask is not installed", "--scheduler", "pip install 'audio-moment-retrieval[dask]'"
+            ) from None
+        try:
+            client = connect(self.scheduler, timeout=SCHEDULER_TIMEOUT_S)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"no Dask scheduler answers at {self.scheduler} ({error})", "--scheduler"
+            ) from None
+        with client, joblib.parallel_config(backend="dask"):
+            yield
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: another number may add in another order, and processes already fill the cores."""
+    torch = sys.modules.get("torch")  # an encoder that needs it has imported it when it was loaded
+    if torch is None:
+        yield
+        return
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)

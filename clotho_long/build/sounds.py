@@ -1,0 +1,89 @@
+"""Where sound for features comes from: mixtures in memory, or recordings of any format."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from pydantic.dataclasses import dataclass
+
+from clotho_long.audio.io import AUDIO_SUFFIXES, ChannelChoice, Waveform, resample, stream_mono
+from clotho_long.build.encode import Recording
+from clotho_long.build.mixtures import MixtureTask, render_mixture
+from clotho_long.core.errors import AudioError
+from clotho_long.core.files import fingerprint_file
+from clotho_long.core.units import Hertz
+from clotho_long.features.extract import MadeBy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixtureSound:
+    """A recipe, mixed when it is heard."""
+
+    task: MixtureTask
+
+    def blocks(self, sample_rate_hz: Hertz) -> Iterator[Waveform]:
+        """The mixture as one block."""
+        yield resample(render_mixture(self.task), self.task.recipe.sample_rate_hz, sample_rate_hz)
+
+    def identity(self) -> MadeBy:
+        """The recipe, its source files and the mixer's arithmetic."""
+        return {"recipe": self.task.fingerprint}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSound:
+    """A recording of any format, decoded in bounded memory."""
+
+    path: Path
+    channels: ChannelChoice = "mean"
+
+    def blocks(self, sample_rate_hz: Hertz) -> Iterator[Waveform]:
+        """The recording, some seconds at a time."""
+        return stream_mono(self.path, sample_rate_hz, channels=self.channels)
+
+    def identity(self) -> MadeBy:
+        """The file's content, whatever its name, and how it becomes mono.
+
+        Raises:
+            AudioError: the file cannot be read.
+        """
+        try:
+            return {"file": fingerprint_file(self.path), "channels": self.channels}
+        except OSError as error:
+            raise AudioError(f"cannot be read ({error.strerror})", self.path, "check the path") from None
+
+
+def find_recordings(
+    paths: Sequence[Path], *, channels: ChannelChoice = "mean"
+) -> tuple[list[Recording], list[str]]:
+    """The recordings among files and folders (searched to any depth), named by their stem, and problem lines.
+
+    Two files of one stem are both left out: whichever were taken, its features would pass for the other's.
+    """
+    problems: list[str] = []
+    by_stem: dict[str, set[Path]] = defaultdict(set)
+    for path in paths:
+        found = sorted(_audio_below(path)) if path.is_dir() else [path]
+        if not found:
+            problems.append(f"{path}: holds no audio files; check the path")
+        for file in found:
+            by_stem[file.stem].add(file)
+    recordings = []
+    for stem, files in sorted(by_stem.items()):
+        first, *others = sorted(files)
+        if others:
+            names = ", ".join(map(str, others))
+            problems.append(f"{first}: has the name of {names}; rename all but one, or use two folders")
+        else:
+            recordings.append(Recording(recording_id=stem, sound=FileSound(path=first, channels=channels)))
+    return recordings, problems
+
+
+def _audio_below(folder: Path) -> Iterable[Path]:
+    return (
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in AUDIO_SUFFIXES and path.name[0] != "." and path.is_file()
+    )

@@ -1,0 +1,244 @@
+"""The commands that extract features."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clotho_long.core.command_line import common_options, progress, set_up_logging
+from clotho_long.core.errors import ClothoLongError
+from clotho_long.core.records import SPLITS
+
+if TYPE_CHECKING:
+    from clotho_long.build.encode import EncodeCounts
+    from clotho_long.corpus import Corpus
+    from clotho_long.features.extract import WindowChoice
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+ANY_PATH = click.Path(path_type=Path)
+
+
+def encoder_options(command: Any) -> Any:
+    """Which encoder, on what."""
+    for option in (
+        click.option(
+            "--precision",
+            default="float32",
+            show_default=True,
+            help="Of the encoder's matrix products; bf16 is faster and slightly different.",
+        ),
+        click.option(
+            "--device",
+            type=click.Choice(["auto", "cpu", "cuda"]),
+            default="auto",
+            show_default=True,
+            help="Where the encoder computes.",
+        ),
+        click.option("--weights", type=FILE, help="The encoder's weights; by default its published ones."),
+        click.option(
+            "--encoder",
+            "encoder_name",
+            default="msclap-2023",
+            show_default=True,
+            help="msclap-2023, logmel (needs no weights, is no CLAP), or one of an installed package.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def window_options(command: Any) -> Any:
+    """Where the one-second windows lie."""
+    for option in (
+        click.option(
+            "--max-seconds",
+            type=click.FloatRange(min=1),
+            help="Encode only the start of longer recordings; 300 as for CASTELLA's training features.",
+        ),
+        click.option(
+            "--windows",
+            "convention",
+            type=click.Choice(["aligned", "centred"]),
+            default="aligned",
+            show_default=True,
+            help="Window i is [i, i + 1) s, or centred on i s as in the published Clotho-Moment features.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def work_options(command: Any) -> Any:
+    """Who works, and what becomes of files that are there."""
+    for option in (
+        click.option("--overwrite", is_flag=True, help="Replace features that were made otherwise."),
+        click.option(
+            "--scheduler",
+            metavar="ADDRESS",
+            help="Let the workers of this Dask scheduler do it; they must see the same files.",
+        ),
+    ):
+        command = option(command)
+    return common_options(command)
+
+
+@click.command()
+@click.argument("corpus_dir", metavar="CORPUS", type=EXISTING_FOLDER)
+@encoder_options
+@window_options
+@click.option(
+    "--from",
+    "sound",
+    type=click.Choice(["recipe", "wav"]),
+    default="recipe",
+    show_default=True,
+    help="Mix from the recipes in memory, or read what `render` wrote.",
+)
+@click.option(
+    "--split", "splits", multiple=True, type=click.Choice(SPLITS), help="Only this split; may be repeated."
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N recordings of each split.")
+@click.option("--pack", "and_pack", is_flag=True, help="Also pack the features into one file for training.")
+@work_options
+def extract(
+    corpus_dir: Path, sound: Any, splits: tuple[str, ...], limit: int | None, and_pack: bool, **options: Any
+) -> None:
+    """Audio and text features of a corpus, straight from its recipes: no audio file is written.
+
+    \b
+    Examples:
+      clotho-long extract corpus --weights CLAP_weights_2023.pth --pack
+      clotho-long extract corpus --encoder logmel --split valid --limit 20
+    """
+    from clotho_long.core.feature_store import pack
+    from clotho_long.corpus import Corpus
+
+    corpus = Corpus(corpus_dir)
+    extract_and_report(corpus, sound=sound, splits=splits, limit=limit, **options)
+    if and_pack:
+        for kind in ("audio", "text"):
+            click.echo(f"packed: {pack(corpus.features_dir, kind=kind)}")
+
+
+def extract_and_report(
+    corpus: Corpus,
+    *,
+    sound: Any = "recipe",
+    splits: tuple[str, ...] = (),
+    limit: int | None = None,
+    **options: Any,
+) -> None:
+    """Extract the features of a corpus and say what came of it; `options` are those of the commands."""
+    from clotho_long.build.extract import extract_corpus
+
+    audio, text = extract_corpus(
+        corpus,
+        sound=sound,
+        splits=splits,
+        limit=limit,
+        windows=_windows(options),
+        **_encoder_and_crew(options),
+    )
+    _report("recordings", audio)
+    _report("queries", text)
+    _fail_if_any_problem(audio, corpus.root)
+
+
+@click.command()
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=ANY_PATH)
+@click.option("--out", "features_dir", required=True, type=FOLDER, help="Folder that gets clap/NAME.npz.")
+@encoder_options
+@window_options
+@click.option(
+    "--channels",
+    type=click.Choice(["mean", "first"]),
+    default="mean",
+    show_default=True,
+    help="How a recording becomes mono; `first` as the published extractors.",
+)
+@work_options
+def features(paths: tuple[Path, ...], features_dir: Path, channels: Any, **options: Any) -> None:
+    """Audio features of any recordings: files of any format, and folders of them.
+
+    \b
+    Examples:
+      clotho-long features street.wav walks/ --out features --weights CLAP_weights_2023.pth
+      clotho-long features castella/ --out features --max-seconds 300
+    """
+    from clotho_long.build.extract import extract_recordings
+
+    counts = extract_recordings(
+        paths, features_dir, windows=_windows(options), channels=channels, **_encoder_and_crew(options)
+    )
+    _report("recordings", counts)
+    _fail_if_any_problem(counts, features_dir)
+
+
+@click.command("text-features")
+@click.argument("file", metavar="FILE.jsonl", type=FILE)
+@click.option(
+    "--out", "features_dir", required=True, type=FOLDER, help="Folder that gets clap_text/qidQID.npz."
+)
+@encoder_options
+@work_options
+def text_features(file: Path, features_dir: Path, **options: Any) -> None:
+    """Text features of the `query` of each line of an annotation file, named by its `qid`.
+
+    \b
+    Example:
+      clotho-long text-features castella_val_release.jsonl --out features --weights CLAP_weights_2023.pth
+    """
+    from clotho_long.build.extract import extract_annotations
+
+    _report("queries", extract_annotations(file, features_dir, **_encoder_and_crew(options)))
+
+
+def _encoder_and_crew(options: dict[str, Any]) -> dict[str, Any]:
+    from clotho_long.build.crew import Crew
+    from clotho_long.features.extract import EncoderChoice
+
+    set_up_logging(quiet=options["quiet"])
+    return {
+        "encoder": EncoderChoice(
+            name=options["encoder_name"],
+            weights=options["weights"],
+            device=options["device"],
+            precision=options["precision"],
+        ),
+        "crew": Crew(
+            jobs=options["jobs"],
+            scheduler=options["scheduler"],
+            watch=functools.partial(progress, quiet=options["quiet"]),
+        ),
+        "overwrite": options["overwrite"],
+    }
+
+
+def _windows(options: dict[str, Any]) -> WindowChoice:
+    from clotho_long.features.extract import WindowChoice
+
+    return WindowChoice(convention=options["convention"], max_s=options["max_seconds"])
+
+
+def _report(what: str, counts: EncodeCounts) -> None:
+    click.echo(
+        f"{what}: {counts.written:,} encoded; {counts.done_before:,} done before; "
+        f"{len(counts.problems):,} failed"
+    )
+    for problem in counts.problems:
+        click.echo(f"  {problem}", err=True)
+
+
+def _fail_if_any_problem(counts: EncodeCounts, where: Path) -> None:
+    if counts.problems:
+        raise ClothoLongError(
+            f"{len(counts.problems)} recordings could not be encoded", where, "see the lines above"
+        )
+
+
+COMMANDS = (extract, features, text_features)

@@ -1,0 +1,174 @@
+"""One recording or some sentences -> rows, and the note in each file that says what made them.
+
+A feature file is kept if its note (`made_by`) equals the one that a run would write, and refused if it
+differs: another encoder, other weights, another precision, window convention or source. Nothing is kept
+because its name exists.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from clotho_long.core.errors import FeatureError
+from clotho_long.core.feature_files import Features, read_made_by
+from clotho_long.core.feature_pack import SHARED_FACTS, FeatureFolder
+from clotho_long.core.units import Seconds
+from clotho_long.features.encoder import Encoder, load_encoder
+from clotho_long.features.windows import Convention, Waveform, WindowGrid, Windows, first_seconds
+
+# A 300 s recording is one piece, so a GPU gets it as one batch; a longer one is encoded piece by piece.
+PIECE_WINDOWS = 320
+
+MadeBy = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderChoice:
+    """Which encoder, as the command line names it; what a worker needs to load its own."""
+
+    name: str
+    weights: Path | None = None
+    device: str = "auto"
+    precision: str = "float32"
+
+    def load(self) -> Encoder:
+        """The encoder, loaded once in each process.
+
+        Raises:
+            ConfigError: there is no such encoder, or it lacks this device or precision.
+            FeatureError: its weights are missing or do not fit.
+        """
+        return _loaded(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowChoice:
+    """Where windows lie and how much of a recording is encoded."""
+
+    convention: Convention = "aligned"
+    max_s: Seconds | None = None  # only the start of longer recordings; None: all of them
+
+    def grid(self, encoder: Encoder) -> WindowGrid:
+        return WindowGrid(
+            convention=self.convention,
+            sample_rate_hz=encoder.sample_rate_hz,
+            window_samples=encoder.window_samples,
+        )
+
+
+def pieces_of(blocks: Iterable[Waveform], encoder: Encoder, choice: WindowChoice) -> Iterator[Windows]:
+    """The windows of a recording, whose blocks are at the encoder's rate, as the encoder is to get them."""
+    grid = choice.grid(encoder)
+    return grid.cut(first_seconds(blocks, grid.sample_rate_hz, choice.max_s), PIECE_WINDOWS)
+
+
+def encode_piece(piece: Windows, encoder: Encoder) -> Features:
+    """The features [window, dim] of one piece, float32.
+
+    Raises:
+        FeatureError: the encoder gave something else than finite rows of its width.
+    """
+    rows = encoder.encode_windows(piece)
+    _refuse_bad_rows(rows, len(piece), encoder)
+    return rows
+
+
+def encode_texts(texts: Sequence[str], encoder: Encoder) -> list[Features]:
+    """The token states [token, dim] of each text, float32.
+
+    Raises:
+        FeatureError: as `encode_piece`.
+    """
+    matrices = encoder.encode_texts(texts)
+    for rows in matrices:
+        _refuse_bad_rows(rows, len(rows), encoder)
+    return matrices
+
+
+def audio_note(encoder: Encoder, choice: WindowChoice, source: MadeBy) -> MadeBy:
+    """What is written beside audio features; `source` says what the sound was made of."""
+    return _plain(
+        {
+            "encoder": encoder.provenance(),
+            "windows": choice.convention,
+            "max_s": choice.max_s,
+            "source": source,
+        }
+    )
+
+
+def text_note(encoder: Encoder, query: str) -> MadeBy:
+    """What is written beside text features."""
+    return _plain({"encoder": encoder.provenance(), "source": {"query": query}})
+
+
+def is_done(folder: FeatureFolder, item: str, note: MadeBy, *, overwrite: bool) -> bool:
+    """Whether the features of an item were made by just this; False too for a missing or torn file.
+
+    Raises:
+        FeatureError: they were made otherwise, and may not be overwritten.
+    """
+    path = folder.file(item)
+    try:
+        found = read_made_by(path, folder.key) or {}
+    except FeatureError:
+        return False
+    if found == note:
+        return True
+    if overwrite:
+        return False
+    differing = [name for name in note if found.get(name) != note[name]]
+    raise FeatureError(
+        f"was made with another {' and another '.join(differing)}",
+        path,
+        "give --overwrite to replace it, or another folder",
+    )
+
+
+def refuse_other_makers(folder: FeatureFolder, note: MadeBy, *, replaced: Container[str]) -> None:
+    """Two encoders or two window conventions must not meet in one folder; `replaced` items do not count.
+
+    Raises:
+        FeatureError: a file was made otherwise, or does not say by what.
+    """
+    for item in folder.items():
+        if item in replaced:
+            continue
+        try:
+            found = read_made_by(folder.file(item), folder.key) or {}
+        except FeatureError:
+            continue  # torn: nothing can be read from it, and the store refuses it by name
+        if differing := [name for name in SHARED_FACTS if name in note and found.get(name) != note[name]]:
+            raise FeatureError(
+                f"was made with another {' and another '.join(differing)}",
+                folder.file(item),
+                "write to another folder, or remove what lies in this one",
+            )
+
+
+@lru_cache(maxsize=1)
+def _loaded(choice: EncoderChoice) -> Encoder:
+    return load_encoder(choice.name, weights=choice.weights, device=choice.device, precision=choice.precision)
+
+
+def _plain(note: MadeBy) -> MadeBy:
+    """As it is read back from a file: tuples become lists."""
+    plain: MadeBy = json.loads(json.dumps(note))
+    return plain
+
+
+def _refuse_bad_rows(rows: Features, num_rows: int, encoder: Encoder) -> None:
+    if rows.shape != (num_rows, encoder.dim) or rows.dtype != np.float32:
+        given = f"{rows.dtype} {rows.shape}, not float32 {(num_rows, encoder.dim)}"
+    elif not np.isfinite(rows).all():
+        given = f"values that are not finite in row {int(np.argmin(np.isfinite(rows).all(axis=1)))}"
+    else:
+        return
+    raise FeatureError(f"{encoder.name} gave {given}", fix="check its weights")

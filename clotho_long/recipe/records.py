@@ -1,0 +1,61 @@
+"""What a clip holds: everything that is needed to render it again, bit for bit."""
+
+from __future__ import annotations
+
+from pydantic.dataclasses import dataclass
+
+from clotho_long.core.errors import ManifestError
+from clotho_long.core.units import Decibels, Hertz, Seconds
+
+# Ends may pass the clip by the rounding of a start time, never by a sample.
+END_TOLERANCE_S = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One event of a clip, one query: a trimmed Clotho file at every place where it sounds."""
+
+    qid: str
+    event_id: str
+    trim_onset_s: int | None  # None where a published recipe does not say; the user's own scan does
+    duration_s: Seconds
+    caption_index: int | None  # of the event's captions; None where only the published text is known
+    foreground_db: Decibels
+    starts_s: tuple[Seconds, ...]  # in the clip, in time order
+
+    def __post_init__(self) -> None:
+        if not self.starts_s or self.duration_s <= 0:
+            raise ManifestError(f"event {self.event_id!r} never sounds")
+        if list(self.starts_s) != sorted(self.starts_s) or self.starts_s[0] < 0:
+            raise ManifestError(f"event {self.event_id!r} starts before 0 or out of order")
+
+    @property
+    def end_s(self) -> Seconds:
+        """Where the last occurrence ends."""
+        return self.starts_s[-1] + self.duration_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipRecipe:
+    """One mixed recording: a cut of a tour, [start_s, start_s + duration_s), and the events in it."""
+
+    recording_id: str
+    split: str
+    background_id: str
+    start_s: Seconds
+    duration_s: Seconds
+    background_db: Decibels
+    sample_rate_hz: Hertz
+    events: tuple[Event, ...]
+
+    def __post_init__(self) -> None:
+        for event in self.events:
+            if event.end_s > self.duration_s + END_TOLERANCE_S:
+                raise ManifestError(
+                    f"event {event.event_id!r} ends at {event.end_s:.2f} s of {self.duration_s:g} s"
+                )
+
+
+def recording_id_of(background_id: str, start_s: Seconds, duration_s: Seconds) -> str:
+    """`Venice_5.0_305.0`, as published."""
+    return f"{background_id}_{start_s:.1f}_{start_s + duration_s:.1f}"

@@ -1,0 +1,104 @@
+"""Walking Tours: a folder of long city walks, of which the sound is taken.
+
+Venkataramanan et al., "Is ImageNet worth 1 video? Learning strong image encoders from 1 long unlabelled
+video", ICLR 2024. The published split of Clotho-Moment is by recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pydantic.dataclasses import dataclass
+
+from clotho_long.audio.io import AUDIO_SUFFIXES
+from clotho_long.core.errors import ConfigError, ManifestError
+from clotho_long.core.records import SPLITS
+
+PUBLISHED_SPLITS = {
+    "train": ("Venice", "Stockholm", "Bangkok", "Zurich", "Amsterdam", "Chiang_Mai", "Kuala_Lampur"),
+    "valid": ("Singapore",),
+    "test": ("Wildlife", "Istanbul"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TourFile:
+    """A recording that was found, and the split that it belongs to."""
+
+    background_id: str
+    split: str
+    file: str  # relative to the Walking Tours folder
+
+
+def find_tours(root: Path, *, split_rule: str) -> list[TourFile]:
+    """Every recording below `root`, sub-folders included, by split and name.
+
+    Args:
+        split_rule: `published` for the ten known names, or `ratio:7,1,2` over the sorted names.
+
+    Raises:
+        ManifestError: there is no recording, or two share a name.
+        ConfigError: the rule is malformed, or `published` meets a name that it does not know.
+    """
+    files = sorted(
+        p for p in root.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith(".")
+    )
+    if not files:
+        raise ManifestError("holds no recording", root, "give the folder of the tours as --walking-tours")
+    by_name: dict[str, Path] = {}
+    for path in files:
+        if path.stem in by_name:
+            raise ManifestError(
+                f"has the same name as {by_name[path.stem]}", path, "a recording's id is its name: rename one"
+            )
+        by_name[path.stem] = path
+    split_of = split_recordings(by_name, split_rule, where=str(root))
+    order = {split: index for index, split in enumerate(SPLITS)}
+    tours = [
+        TourFile(background_id=name, split=split_of[name], file=path.relative_to(root).as_posix())
+        for name, path in by_name.items()
+    ]
+    return sorted(tours, key=lambda tour: (order[tour.split], tour.background_id))
+
+
+def split_recordings(names: Iterable[str], rule: str, *, where: str) -> dict[str, str]:
+    """The split of each name, by the published table or by a ratio over the sorted names."""
+    ordered = sorted(names)
+    if rule == "published":
+        known = {name: split for split, members in PUBLISHED_SPLITS.items() for name in members}
+        if unknown := [name for name in ordered if name not in known]:
+            raise ConfigError(
+                f"{unknown[0]!r} is none of the ten published recordings", where, "use --split ratio:7,1,2"
+            )
+        return {name: known[name] for name in ordered}
+    sizes = _sizes_by_ratio(len(ordered), _parse_ratio(rule))
+    splits = [split for split, size in zip(SPLITS, sizes, strict=True) for _ in range(size)]
+    return dict(zip(ordered, splits, strict=True))
+
+
+def _parse_ratio(rule: str) -> tuple[float, ...]:
+    kind, _, text = rule.partition(":")
+    try:
+        ratio = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        ratio = ()
+    if kind != "ratio" or len(ratio) != len(SPLITS) or min(ratio) < 0 or sum(ratio) <= 0:
+        raise ConfigError(
+            f"{rule!r} is no split", "--split", "write `published` or for example `ratio:7,1,2`"
+        )
+    return ratio
+
+
+def _sizes_by_ratio(total: int, ratio: Sequence[float]) -> list[int]:
+    """Sizes by largest remainder; where there are enough recordings, no wanted split stays empty."""
+    exact = [total * share / sum(ratio) for share in ratio]
+    sizes = [int(size) for size in exact]
+    for index in sorted(range(len(ratio)), key=lambda i: sizes[i] - exact[i])[: total - sum(sizes)]:
+        sizes[index] += 1
+    wanted = [index for index, share in enumerate(ratio) if share > 0]
+    for index in wanted:
+        if sizes[index] == 0 and total >= len(wanted):
+            sizes[sizes.index(max(sizes))] -= 1
+            sizes[index] = 1
+    return sizes

@@ -1,0 +1,39 @@
+"""One hypothesis profile, and the folder of recordings and figures that only some machines have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# torch's and numba's first calls overrun the default deadline of a property test
+settings.register_profile("suite", deadline=None, max_examples=40, derandomize=True)
+settings.load_profile("suite")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _shared(name: str) -> Path:
+    path = SHARED / name
+    if not path.is_dir():
+        pytest.skip(f"needs {name}, which is not part of the repository")
+    return path
+
+
+@pytest.fixture(scope="session")
+def published() -> Path:
+    """The published facts of Clotho-Moment and CASTELLA."""
+    return _shared("published")
+
+
+@pytest.fixture(scope="session")
+def real_audio() -> Path:
+    """Real recordings in the layouts of Clotho and Walking Tours."""
+    return _shared("real_audio")
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Figures recorded by running the references."""
+    return _shared("golden")

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from amr_model.config import ExperimentConfig, system
+from amr_model.predict import Answer, answer_rows, chunk_starts, cut_moments, encode_recording, plot_answers
+from amr_model.tensors import Outputs
+from clotho_long.audio.io import write_audio
+from clotho_long.core.config import override
+from clotho_long.features.logmel import LogMelEncoder
+
+CONFIG: ExperimentConfig = override(system("S1"), ["model.audio_dim=3", "model.text_dim=3"])
+TEXT = np.ones((2, 3), dtype=np.float32)
+
+
+def make_rows(num_rows: int, moments: list[tuple[int, int]]) -> np.ndarray:
+    """Rows that point along the first axis inside moments, along the second outside."""
+    rows = np.tile(np.array([0, 1, 0], dtype=np.float32), (num_rows, 1))
+    for onset, offset in moments:
+        rows[onset:offset] = [1, 0, 0]
+    return rows
+
+
+def find_runs(batch) -> Outputs:
+    """A network that answers each run of rows along the first axis with its exact span."""
+    items, rows = batch.audio.shape[:2]
+    spans, logits = torch.full((1, items, 10, 2), 0.5), torch.zeros(1, items, 10, 2)
+    spans[..., 1], logits[..., 1] = 0.001, 9.0
+    for item in range(items):
+        count = int(batch.audio_mask[item].sum())
+        inside = torch.cat([torch.zeros(1), (batch.audio[item, :count, 0] > 0.5).float(), torch.zeros(1)])
+        edges = inside.diff()
+        runs = zip((edges > 0).nonzero()[:, 0], (edges < 0).nonzero()[:, 0], strict=True)
+        for query, (start, end) in enumerate(runs):
+            spans[0, item, query] = torch.stack([(start + end) / 2, (end - start).float()]) / count
+            logits[0, item, query] = torch.tensor([3.0, 0.0])
+    return Outputs(logits=logits, spans_cxw=spans, saliency=torch.zeros(items, rows))
+
+
+def confident(windows) -> list[tuple[float, float]]:
+    return sorted(window[:2] for window in windows if window[2] > 0.5)
+
+
+@pytest.mark.parametrize("num_rows", [1, 7, 299, 300, 301, 450, 500, 1000, 3600])
+def test_chunks_cover_the_recording_and_overlap_by_a_third(num_rows):
+    starts = chunk_starts(num_rows, 300)
+    assert starts[0] == 0
+    assert starts[-1] + 300 >= num_rows
+    assert all(0 < later - earlier <= 200 for earlier, later in itertools.pairwise(starts))
+
+
+@pytest.mark.parametrize("num_rows", [120, 300, 900, 950])
+def test_moments_of_up_to_a_third_of_a_chunk_are_found_whole_wherever_they_lie(num_rows):
+    for onset in range(0, num_rows - 100, 37):
+        moments = [(onset, onset + 100)]
+        windows = answer_rows(make_rows(num_rows, moments), float(num_rows), "a", TEXT, find_runs, CONFIG)
+        assert confident(windows) == [(float(onset), onset + 100.0)]
+
+
+def test_a_long_recording_gives_the_moments_of_all_its_chunks_once():
+    moments = [(10, 14), (195, 205), (250, 253), (299, 303), (640, 700), (880, 899)]
+    windows = answer_rows(make_rows(900, moments), 899.5, "a", TEXT, find_runs, CONFIG)
+    assert confident(windows) == [(float(a), float(b)) for a, b in moments]
+    scores = [score for *_, score in windows]
+    assert scores == sorted(scores, reverse=True)
+    assert len(windows) <= 10
+
+
+def test_a_limit_is_kept():
+    rows = make_rows(900, [(at, at + 5) for at in range(0, 900, 50)])
+    assert len(answer_rows(rows, 900.0, "a", TEXT, find_runs, CONFIG, num_windows=3)) == 3
+
+
+def write_tone(path, seconds: float, rate_hz: int = 8000):
+    time_s = np.arange(int(seconds * rate_hz)) / rate_hz
+    write_audio(path, (0.3 * np.sin(2 * np.pi * 440 * time_s)).astype(np.float32), rate_hz)
+    return path
+
+
+def test_a_recording_is_encoded_second_by_second_and_measured(tmp_path):
+    path = write_tone(tmp_path / "tone.wav", 4.7)
+    rows, duration_s = encode_recording(path, LogMelEncoder(), "aligned")
+    assert rows.shape == (4, 768)
+    assert duration_s == pytest.approx(4.7, abs=1e-3)
+    assert encode_recording(path, LogMelEncoder(), "centred")[0].shape == (5, 768)
+
+
+def test_moments_are_cut_out_at_the_recording_s_own_rate(tmp_path):
+    path = write_tone(tmp_path / "street noise.wav", 25.0)
+    answer = Answer(recording=path, query="a", duration_s=25.0, windows=((9.0, 12.0, 0.9), (24.0, 25.0, 0.5)))
+    files = cut_moments(answer, tmp_path / "cuts")
+    assert [file.name for file in files] == ["street noise-01-9-12s.wav", "street noise-02-24-25s.wav"]
+    whole, rate_hz = soundfile.read(path, dtype="int16")
+    for file, (onset_s, offset_s) in zip(files, ((9, 12), (24, 25)), strict=True):
+        piece, own_hz = soundfile.read(file, dtype="int16")
+        assert own_hz == rate_hz
+        expected = whole[onset_s * rate_hz : offset_s * rate_hz].astype(int)
+        assert len(piece) == len(expected)
+        assert abs(piece - expected).max() <= 1
+
+
+def test_answers_are_drawn_and_told(tmp_path):
+    answer = Answer(
+        recording=tmp_path / "a.wav", query="a dog", duration_s=90.0, windows=((61.0, 63.5, 0.75),)
+    )
+    plot_answers([answer, dataclasses.replace(answer, windows=())], tmp_path / "answers.png")
+    assert (tmp_path / "answers.png").read_bytes().startswith(b"\x89PNG")
+    assert answer.to_json()["moments"] == [{"start": 61.0, "end": 63.5, "score": 0.75}]
+    assert "1:01.0 -   1:03.5   0.7500" in answer.to_text()

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clotho_long.core.config import override
+from clotho_long.core.errors import ConfigError, ManifestError
+from clotho_long.recipe.records import recording_id_of
+from clotho_long.recipe.sample import Candidate, sample_clip
+from clotho_long.recipe.spec import CLOTHO_MOMENT, CLOTHO_MOMENT_LONG, Exponential, MixtureSpec, Uniform
+from tests.builders import make_event, make_recipe
+
+
+def candidates(count: int, seed: int = 0) -> list[Candidate]:
+    lengths = np.random.default_rng(seed).integers(1, 31, count)
+    return [
+        Candidate(
+            event_id=f"e{index:03d}", trim_onset_s=0, duration_s=float(length), caption_indices=(0, 1, 3)
+        )
+        for index, length in enumerate(lengths)
+    ]
+
+
+@given(seed=st.integers(0, 10_000), count=st.integers(1, 40), start_s=st.sampled_from([0.0, 5.0, 1234.0]))
+def test_occurrences_lie_inside_the_clip_and_never_overlap(seed: int, count: int, start_s: float) -> None:
+    recipe = sample_clip(
+        CLOTHO_MOMENT_LONG,
+        candidates(count),
+        split="train",
+        background_id="Venice",
+        start_s=start_s,
+        seed=seed,
+    )
+    spans = sorted((start, start + event.duration_s) for event in recipe.events for start in event.starts_s)
+    assert all(start >= 0 and end <= 300 for start, end in spans)
+    assert all(end <= next_start for (_, end), (next_start, _) in itertools.pairwise(spans))
+    assert len({event.event_id for event in recipe.events}) == len(recipe.events)
+    assert {len(event.starts_s) for event in recipe.events} <= {1, 3, 4, 5}
+    assert all(-5 <= event.foreground_db <= 5 for event in recipe.events)
+    assert all(event.caption_index in (0, 1, 3) for event in recipe.events)
+    assert -25 <= recipe.background_db <= -15
+
+
+def test_a_clip_depends_on_nothing_but_its_name_and_the_seed() -> None:
+    def draw(start_s: float, seed: int = 7) -> object:
+        return sample_clip(
+            CLOTHO_MOMENT_LONG,
+            candidates(30),
+            split="train",
+            background_id="Venice",
+            start_s=start_s,
+            seed=seed,
+        )
+
+    first = draw(0.0)
+    draw(5.0)
+    assert draw(0.0) == first
+    assert draw(0.0, seed=8) != first
+
+
+def test_without_recurrence_every_event_sounds_once() -> None:
+    for start_s in range(200):
+        recipe = sample_clip(
+            CLOTHO_MOMENT, candidates(50), split="test", background_id="x", start_s=float(start_s), seed=1
+        )
+        assert all(len(event.starts_s) == 1 for event in recipe.events)
+
+
+def test_recurrence_and_gaps_follow_their_distributions() -> None:
+    # clips so long that nothing is cut off, so that what is seen is what was drawn
+    spec = dataclasses.replace(CLOTHO_MOMENT_LONG, clip_duration_s=1e6)
+    recipe = sample_clip(spec, candidates(4000), split="train", background_id="x", start_s=0.0, seed=3)
+    counts = np.array([len(event.starts_s) for event in recipe.events])
+    assert len(counts) == 4000
+    assert np.mean(counts > 1) == pytest.approx(0.35, abs=0.03)
+    for more in (2, 3, 4):
+        assert np.mean(counts[counts > 1] == 1 + more) == pytest.approx(1 / 3, abs=0.05)
+    spans = sorted((s, s + event.duration_s) for event in recipe.events for s in event.starts_s)
+    gaps = np.diff([0.0, *itertools.chain(*spans)])[::2]
+    assert np.mean(gaps) == pytest.approx(45.0, rel=0.05)
+    assert np.std(gaps) == pytest.approx(45.0, rel=0.05)  # of an exponential they are equal
+
+
+def test_clips_start_at_multiples_of_the_interval_and_end_inside() -> None:
+    assert CLOTHO_MOMENT_LONG.num_clips(299.9) == 0
+    assert CLOTHO_MOMENT_LONG.num_clips(300.0) == 1
+    assert CLOTHO_MOMENT_LONG.num_clips(304.9) == 1
+    assert CLOTHO_MOMENT_LONG.num_clips(6599.0) == 1260
+    assert CLOTHO_MOMENT.num_clips(6599.0) == 6540  # backgrounds.csv says so of Venice
+    assert recording_id_of("Venice", 5.0, 300.0) == "Venice_5.0_305.0"
+
+
+def test_impossible_settings_are_refused_when_built() -> None:
+    with pytest.raises(ConfigError, match="uniform from 5 to -5 is empty"):
+        Uniform(5, -5)
+    with pytest.raises(ConfigError, match="not positive"):
+        Exponential(0)
+    with pytest.raises(ConfigError, match=r"recurrence_probability 1\.5"):
+        dataclasses.replace(CLOTHO_MOMENT_LONG, recurrence_probability=1.5)
+    with pytest.raises(ConfigError, match="recurrence_counts is empty"):
+        dataclasses.replace(CLOTHO_MOMENT_LONG, recurrence_counts=())
+
+
+def test_a_setting_may_be_named_without_its_unit() -> None:
+    changed: MixtureSpec = override(
+        CLOTHO_MOMENT_LONG, ["clip_duration=120", "gap.mean=30", "recurrence_counts=[1]"]
+    )
+    assert (changed.clip_duration_s, changed.gap_s.mean, changed.recurrence_counts) == (120, 30, (1,))
+    with pytest.raises(ConfigError, match=r"unknown setting clip_durations; did you mean clip_duration_s\?"):
+        override(CLOTHO_MOMENT_LONG, ["clip_durations=120"])
+    with pytest.raises(ConfigError, match=r"clip_duration_s: .*valid number"):
+        override(CLOTHO_MOMENT_LONG, ["clip_duration=long"])
+
+
+def test_a_recipe_whose_event_runs_past_the_clip_cannot_be_built() -> None:
+    with pytest.raises(ManifestError, match=r"event 'dog' ends at 21\.00 s of 20 s"):
+        make_recipe(make_event(starts_s=(17.0,)))
+    with pytest.raises(ManifestError, match="out of order"):
+        make_event(starts_s=(5.0, 1.0))
+    with pytest.raises(ManifestError, match="never sounds"):
+        make_event(starts_s=())
