@@ -34,7 +34,7 @@ class LaionEncoder:
 
     def __init__(self, model: Any, spectrogram: Any, tokenizer: Any, device: torch.device) -> None:
         self._model = model.to(device).eval()
-        self._spectrogram, self._tokenizer, self._device = spectrogram, tokenizer, device
+        self._spectrogram, self._tokenizer, self.device = spectrogram, tokenizer, device
         self.dim = int(model.config.audio_config.hidden_size)
 
     def provenance(self) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class LaionEncoder:
         for name, value in sorted(self._model.state_dict().items()):
             digest.update(name.encode())
             digest.update(value.cpu().contiguous().numpy().tobytes())
-        return {"encoder": self.name, "weights": digest.hexdigest(), "precision": "float32"}
+        return {"name": self.name, "weights": digest.hexdigest(), "precision": "float32"}
 
     @torch.inference_mode()
     def encode_windows(self, windows: Matrix) -> Matrix:
@@ -58,7 +58,7 @@ class LaionEncoder:
                 padding="repeatpad",
                 return_tensors="pt",
             )["input_features"]
-            pooled = self._model.audio_model(input_features=pictures.float().to(self._device)).pooler_output
+            pooled = self._model.audio_model(input_features=pictures.float().to(self.device)).pooler_output
             rows.append(pooled.cpu().numpy())
         return np.concatenate(rows)
 
@@ -68,7 +68,7 @@ class LaionEncoder:
         states = []
         for text in texts:
             tokens = self._tokenizer(text, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
-            hidden = self._model.text_model(**tokens.to(self._device)).last_hidden_state
+            hidden = self._model.text_model(**tokens.to(self.device)).last_hidden_state
             states.append(hidden[0].cpu().numpy())
         return states
 
