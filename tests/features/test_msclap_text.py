@@ -115,5 +115,7 @@ def test_batches_spell_every_text_and_hold_no_prefix_twice(tokens):
 
 
 def test_a_folder_without_vocabulary_is_refused(tmp_path):
-    with pytest.raises(FeatureError, match=r"holds no vocab\.json and merges\.txt of GPT-2"):
+    with pytest.raises(
+        FeatureError, match=r"holds no vocab\.json and no merges\.txt; save GPT-2's tokenizer"
+    ):
         load_tokenizer(tmp_path)

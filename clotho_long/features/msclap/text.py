@@ -2,7 +2,7 @@
 
 The reference (`CLAPWrapper.preprocess_text`, then the public extractor) appends " <|endoftext|>" to a
 caption, pads it on the right to 77 tokens with "!" (id 0) and keeps the states of the real tokens. GPT-2 is
-causal: a state depends on the tokens up to its own, neither on padding nor on how the caption goes on. So there
+causal: a state depends on the tokens up to its own, not on padding or on how the caption goes on. So there
 is no padding in the linear layers here, and captions that begin alike ("A dog barks ...") share that part.
 """
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from clotho_long.core.errors import FeatureError
 from clotho_long.features.encoder import Matrix
+from clotho_long.features.msclap.hub import hub_file
 from clotho_long.features.msclap.linear import Linear
 
 HUB_TOKENIZER = "gpt2"
@@ -144,18 +145,17 @@ def load_tokenizer(folder: Path | None) -> Any:
     """
     from transformers import GPT2TokenizerFast
 
-    if folder is not None and not (folder / "vocab.json").is_file():
-        raise FeatureError(
-            "holds no vocab.json and merges.txt of GPT-2", folder, "save the tokenizer `gpt2` there"
-        )
-    try:
-        tokenizer = GPT2TokenizerFast.from_pretrained(str(folder) if folder else HUB_TOKENIZER)
-    except (OSError, ValueError):
-        raise FeatureError(
-            "GPT-2's tokenizer is not in the Hugging Face cache and cannot be downloaded",
-            folder or HUB_TOKENIZER,
-            f"put its vocab.json and merges.txt into a folder `{TOKENIZER_FOLDER}` beside the weights",
-        ) from None
+    names = ("vocab.json", "merges.txt")
+    if folder is None:
+        fix = f"put {' and '.join(names)} into a folder `{TOKENIZER_FOLDER}` beside the weights"
+        files = [hub_file(HUB_TOKENIZER, name, fix=fix) for name in names]
+    else:
+        files = [folder / name for name in names]
+        missing = [file.name for file in files if not file.is_file()]
+        if missing:
+            raise FeatureError(f"holds no {' and no '.join(missing)}", folder, "save GPT-2's tokenizer there")
+    make: Any = GPT2TokenizerFast
+    tokenizer = make(vocab_file=str(files[0]), merges_file=str(files[1]))
     tokenizer.add_special_tokens({"pad_token": PAD})
     return tokenizer
 
