@@ -69,15 +69,6 @@ def pieces_of(blocks: Iterable[Waveform], encoder: Encoder, choice: WindowChoice
     return grid.cut(first_seconds(blocks, grid.sample_rate_hz, choice.max_s), PIECE_WINDOWS)
 
 
-def encode_recording(blocks: Iterable[Waveform], encoder: Encoder, choice: WindowChoice) -> Features:
-    """The features [window, dim] of one recording, whose blocks are at the encoder's rate.
-
-    Raises:
-        FeatureError: as `encode_piece`; what reading the blocks raises.
-    """
-    return np.concatenate([encode_piece(piece, encoder) for piece in pieces_of(blocks, encoder, choice)])
-
-
 def encode_piece(piece: Windows, encoder: Encoder) -> Features:
     """The features [window, dim] of one piece, float32.
 

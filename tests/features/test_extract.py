@@ -200,7 +200,7 @@ def test_full_disk_is_one_line_and_leaves_no_half_written_file(corpus, monkeypat
     real_savez, calls = np.savez, []
 
     def savez(path, **arrays):
-        calls.append(path)
+        calls.extend(arrays.keys() & {AUDIO_KEY})  # the cache of the mixer is written in the same way
         if len(calls) == 3:
             Path(path).write_bytes(b"half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
