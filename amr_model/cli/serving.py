@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import warnings
 from pathlib import Path
 
 import click
@@ -64,6 +66,8 @@ def serve(
     from clotho_long.features.encoder import load_encoder
 
     set_up_logging(quiet=quiet)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks itself whether it has started
+    warnings.filterwarnings("ignore", module="gradio")  # its own use of its own dependencies
     _refuse_taken_port(host, port)
     where = chosen_device(device, jobs)
     network, config = load_model(checkpoint, where)

@@ -48,6 +48,14 @@ class Listener:
         # by path and time of change
         self._kept = functools.lru_cache(maxsize=RECORDINGS_KEPT)(self._examine)
 
+    @property
+    def description(self) -> str:
+        """Which model with which features, and what whoever made them wants to be known."""
+        note = self._encoder.provenance().get("note")
+        return f"System {self._config.system} with {self._encoder.name} features" + (
+            f": {note}" if note else ""
+        )
+
     def listen(self, recording: Path, queries: Sequence[str], cuts_dir: Path, *, top: int) -> Heard:
         """Answer each query, and write the moments into `cuts_dir`.
 
