@@ -5,8 +5,10 @@ Works without a network: system fonts, nothing from a content-delivery network, 
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
@@ -121,38 +123,34 @@ def make_page(listener: Listener, cuts_dir: Path) -> gr.Blocks:
     return page
 
 
-def serve(listener: Listener, *, host: str, port: int, block: bool = True) -> gr.Blocks:
-    """Serve the page at an address; with `block` until it is interrupted.
+@contextlib.contextmanager
+def serving(listener: Listener, *, host: str, port: int, cuts_dir: Path) -> Iterator[gr.Blocks]:
+    """The page, served at an address by threads of this process until the block ends.
 
     Raises:
         OSError: the port is taken.
     """
-    cuts_dir = Path(tempfile.mkdtemp(prefix="amr-serve-"))
     page = make_page(listener, cuts_dir)
+    page.launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        allowed_paths=[str(cuts_dir)],
+        theme=gr.themes.Default(
+            primary_hue="indigo", neutral_hue="slate", font=list(FONTS), font_mono=list(MONO_FONTS)
+        ),
+        css=_asset("page.css"),
+        footer_links=[],
+        ssr_mode=False,
+        pwa=False,
+        enable_monitoring=False,
+    )
     try:
-        page.launch(
-            server_name=host,
-            server_port=port,
-            share=False,
-            quiet=True,
-            prevent_thread_lock=True,
-            allowed_paths=[str(cuts_dir)],
-            theme=gr.themes.Default(
-                primary_hue="indigo", neutral_hue="slate", font=list(FONTS), font_mono=list(MONO_FONTS)
-            ),
-            css=_asset("page.css"),
-            footer_links=[],
-            ssr_mode=False,
-            pwa=False,
-            enable_monitoring=False,
-        )
-        if block:
-            page.block_thread()
+        yield page
     finally:
-        if block:
-            page.close()
-            shutil.rmtree(cuts_dir)
-    return page
+        page.close(verbose=False)
 
 
 def _address(file: Path) -> str:

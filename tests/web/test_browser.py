@@ -29,14 +29,14 @@ PLAYER = "document.querySelector('#results audio')"
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def address(tmp_path_factory) -> Iterator[str]:
     """A page whose listener finds MOMENTS in every recording."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    page = web.serve(make_listener(), host="127.0.0.1", port=port, block=False)
-    yield f"http://127.0.0.1:{port}/"
-    page.close()
+    cuts_dir = tmp_path_factory.mktemp("cuts")
+    with web.serving(make_listener(), host="127.0.0.1", port=port, cuts_dir=cuts_dir):
+        yield f"http://127.0.0.1:{port}/"
 
 
 @pytest.fixture(scope="module")
