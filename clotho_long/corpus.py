@@ -64,10 +64,15 @@ class Corpus:
         return read_records(self.recipes_file(split), ClipRecipe)
 
     def foregrounds(self) -> list[Foreground]:
-        return list(read_records(self.foregrounds_file, Foreground))
+        return list(read_records(self._scanned(self.foregrounds_file), Foreground))
 
     def backgrounds(self) -> list[Background]:
-        return list(read_records(self.backgrounds_file, Background))
+        return list(read_records(self._scanned(self.backgrounds_file), Background))
+
+    def _scanned(self, path: Path) -> Path:
+        if not path.is_file():
+            raise ManifestError("holds no sources", self.root, "run `clotho-long scan` first")
+        return path
 
     @property
     def page_file(self) -> Path:

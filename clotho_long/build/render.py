@@ -65,6 +65,8 @@ def render(
     Raises:
         ManifestError: there is no plan, no such recording, or a file was made from another recipe.
     """
+    if not splits:
+        raise ManifestError("holds no recipes", corpus.root, "run `clotho-long plan` first")
     tasks = []
     for split in splits:
         chosen = [

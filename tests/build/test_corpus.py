@@ -311,6 +311,23 @@ def test_a_recipe_past_its_clip_is_an_error_with_its_line(corpus: Corpus) -> Non
     assert "of 20 s" in result.output
 
 
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        ("plan", "holds no sources; run `clotho-long scan` first"),
+        ("render", "holds no recipes; run `clotho-long plan` first"),
+        ("stats", "holds no recipes; run `clotho-long plan` first"),
+        ("check", "holds no annotations; run `clotho-long plan`"),
+    ],
+)
+def test_an_empty_folder_is_told_what_comes_first(tmp_path: Path, command: str, complaint: str) -> None:
+    folder = tmp_path / "émpty cörpus"
+    folder.mkdir()
+    result = run_cli(command, folder)
+    assert result.exit_code == 1
+    assert complaint in result.output
+
+
 def test_stats_count_and_draw(corpus: Corpus, tmp_path: Path) -> None:
     picture = tmp_path / "corpus stats.png"
     result = run_cli("stats", corpus.root, "--plot", picture)
