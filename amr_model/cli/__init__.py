@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from amr_model.cli import retrieval, scoring, training
+from amr_model.cli import retrieval, scoring, serving, training
 from clotho_long import __version__
 from clotho_long.core.command_line import CommandGroup
 
@@ -21,5 +21,5 @@ def main() -> None:
     """
 
 
-for command in (*training.COMMANDS, *scoring.COMMANDS, *retrieval.COMMANDS):
+for command in (*training.COMMANDS, *scoring.COMMANDS, *retrieval.COMMANDS, *serving.COMMANDS):
     main.add_command(command)

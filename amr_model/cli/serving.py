@@ -1,0 +1,113 @@
+"""The command that serves the web page."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import signal
+import socket
+import tempfile
+import threading
+import warnings
+from pathlib import Path
+
+import click
+
+from amr_model.cli.options import FILE, chosen_device, device_option, set_option
+from clotho_long.core.command_line import common_options, set_up_logging
+from clotho_long.core.errors import ConfigError
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@click.command()
+@click.option("--checkpoint", required=True, type=FILE, help="Ours, or a public one.")
+@click.option("--encoder", help="Encoder of the features.  [default: the checkpoint's]")
+@click.option("--weights", type=FILE, help="Weights of the encoder.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=7860, show_default=True, help="Port to listen on."
+)
+@set_option
+@device_option
+@common_options
+def serve(
+    *,
+    checkpoint: Path,
+    encoder: str | None,
+    weights: Path | None,
+    host: str,
+    port: int,
+    overrides: tuple[str, ...],
+    device: str,
+    jobs: int,
+    quiet: bool,
+) -> None:
+    """Serve a web page: choose or record a recording, ask, see and hear the moments.
+
+    Needs `pip install 'audio-moment-retrieval[web]'`, and no network. Only this machine can reach the page,
+    unless --host names another address; there is no password.
+
+    \b
+    For example:
+      amr serve --checkpoint run/checkpoint-best.pt --weights CLAP_weights_2023.pth
+    """
+    set_up_logging(quiet=quiet)
+    if importlib.util.find_spec("gradio") is None:
+        raise ConfigError(
+            "the web page needs Gradio, which is not installed",
+            "amr serve",
+            "pip install 'audio-moment-retrieval[web]'",
+        )
+    _refuse_taken_port(host, port)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # being stopped is an end like Ctrl-C
+    with (
+        tempfile.TemporaryDirectory(prefix="amr-serve-") as folder,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
+        _settle_gradio(folder)
+        from amr_model.checkpoint import load_model
+        from amr_model.web.listener import Listener
+        from amr_model.web.page import serving
+        from clotho_long.core.config import override
+        from clotho_long.features.encoder import load_encoder
+
+        where = chosen_device(device, jobs)
+        network, config = load_model(checkpoint, where)
+        config = override(config, overrides)
+        ears = load_encoder(encoder or config.targets.encoder, weights=weights, device=where.type)
+        if host not in LOOPBACK:
+            click.echo(f"warning: whoever reaches {host} can use this page; there is no password", err=True)
+        listener = Listener(network, config, ears, where)
+        with serving(listener, host=host, port=port, cuts_dir=Path(folder)):
+            click.echo(f"http://{host}:{port} (Ctrl-C ends it)")
+            threading.Event().wait()
+
+
+def _settle_gradio(folder: str) -> None:
+    """What Gradio reads when it is imported: it reports to nobody and asks nobody for newer versions.
+
+    What visitors give lies in `folder` beside what they get, readable by this user alone, and goes with it.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = folder
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks itself whether it has started
+    warnings.filterwarnings("ignore", module="gradio")  # how it uses its own dependencies
+
+
+def _refuse_taken_port(host: str, port: int) -> None:
+    """Before a model is loaded for nothing."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on port {port} ({error.strerror})", host, "give another --port or --host"
+        ) from None
+
+
+COMMANDS = (serve,)
