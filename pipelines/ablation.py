@@ -241,8 +241,8 @@ def _table_section(settings: AblationSettings, values: Mapping[str, dict[int, Pe
         rows=tuple(rows),
         note=(
             "Mean over seeds, in brackets its 95 % interval by bootstrap over queries; seeds: lowest and "
-            "highest single run. Where nothing is published here, the report's figure is not at hand. The official "
-            f"baseline, pretrained on Clotho-Moment, mean of five seeds: {baseline}."
+            "highest single run. Where nothing is published here, the report's figure is not at hand. The "
+            f"official baseline, pretrained on Clotho-Moment, mean of five seeds: {baseline}."
         ),
     )
     pictures = tuple(
