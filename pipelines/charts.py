@@ -19,7 +19,7 @@ STYLE: Any = {
     "axes.edgecolor": "#b9bfd0",
     "axes.labelcolor": "#5d647d",
     "axes.titlesize": 10.5,
-    "axes.titleweight": "semibold",
+    "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -110,6 +110,7 @@ def intervals(
             axes.plot(*zip(*there, strict=True), "D", mfc="none", color=COLOURS[1], label=beside_label)
             axes.legend()
         axes.set_yticks(at, names)
+        axes.set_ylim(-0.6, len(names) - 0.4)
         axes.grid(axis="y", visible=False)
         axes.set(xlabel=label, title=title)
         axes.set_xlim(left=0)

@@ -108,7 +108,7 @@ def corpus_steps(
         Step(
             name=scan_name,
             action=scan_sources,
-            settings=_only(plain, "clotho", "walking_tours", "split"),
+            settings=_only(plain, "split"),
             after=tuple(after),
             files=() if after else (settings.clotho, settings.walking_tours),
             outputs=(corpus.root / "sources",),

@@ -41,6 +41,7 @@ class SynthesisedCorpus:
 
     seed: int
     size: SyntheticSize
+    split: str  # of its tours
     mixture: tuple[str, ...]  # over the preset clotho-moment-long
 
 
@@ -106,7 +107,7 @@ def _corpus_steps(name: str, made: SynthesisedCorpus, out: Path, crew: Crew) -> 
     corpus_settings = CorpusSettings(
         clotho=sources / "clotho",
         walking_tours=sources / "tours",
-        split="ratio:3,1,1",
+        split=made.split,
         mixture=made.mixture,
         seed=made.seed,
         encoder="logmel",

@@ -20,7 +20,7 @@ from clotho_long.build.mixtures import MixtureTask, mixture_tasks, render_mixtur
 from clotho_long.core.seeds import generator
 from clotho_long.corpus import Corpus
 from pipelines.report import Example
-from pipelines.training import PREDICTIONS, LabelledSet, network_of
+from pipelines.training import PREDICTIONS, LabelledSet, network_of, reading
 
 HIT_IOU = 0.7  # of the first window; R1@0.7 counts the same
 SHOWN_WINDOWS = 5
@@ -46,6 +46,7 @@ def choose_examples(
         scored: where `score_step` wrote the predictions.
         corpus: where the recordings can be mixed anew to be heard; None leaves sound out.
     """
+    config = reading(config, asked)
     data = RetrievalSet.load(asked.annotations, asked.features, config)
     predictions = {p.qid: p for p in read_predictions(scored / PREDICTIONS)}
     scores = score_queries(data.queries, list(predictions.values()))

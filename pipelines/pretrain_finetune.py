@@ -16,12 +16,12 @@ import click
 from pydantic.dataclasses import dataclass
 
 from amr_model.config import ExperimentConfig
-from amr_model.data import RetrievalSet, features_made_by, read_annotations
+from amr_model.data import RetrievalSet
 from amr_model.postprocess import predict_set
 from amr_model.submission import check_submission, write_predictions
 from amr_model.train import BEST
 from clotho_long.core.command_line import SingleCommand
-from clotho_long.core.config import override, to_plain
+from clotho_long.core.config import to_plain
 from pipelines.command import pipeline_options, settings_from, speaker
 from pipelines.examples import choose_examples
 from pipelines.report import ReportPage, write_report
@@ -33,7 +33,15 @@ from pipelines.sections import (
     settings_section,
 )
 from pipelines.steps import Step, StepRun, run_steps
-from pipelines.training import LabelledSet, device_of, network_of, score_step, settings_of, train_step
+from pipelines.training import (
+    LabelledSet,
+    device_of,
+    network_of,
+    reading,
+    score_step,
+    settings_of,
+    train_step,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +147,7 @@ def retrieval_steps(settings: RetrievalSettings, out: Path) -> list[Step]:
 def _submit(config: ExperimentConfig, asked: LabelledSet, run: Path, out: Path, device: str) -> None:
     """Answer the queries of a submission, checked by the organisers' rules."""
     where = device_of(device)
-    facts = features_made_by(asked.features, read_annotations(asked.annotations))
-    config = override(config, [f"targets.{fact}={value}" for fact, value in facts.items()])
+    config = reading(config, asked)
     data = RetrievalSet.load(asked.annotations, asked.features, config, device=where)
     predictions = predict_set(network_of(config, run / BEST, where), data, config)
     check_submission(predictions, data.queries)

@@ -119,6 +119,12 @@ def score_step(
     )
 
 
+def reading(config: ExperimentConfig, features_of: LabelledSet) -> ExperimentConfig:
+    """The settings with the encoder that made these features."""
+    facts = features_made_by(features_of.features, read_annotations(features_of.annotations))
+    return override(config, [f"targets.{fact}={value}" for fact, value in facts.items()])
+
+
 def network_of(
     config: ExperimentConfig, checkpoint: Path | None, device: torch.device
 ) -> Callable[[Batch], Outputs]:
@@ -145,8 +151,7 @@ def _train(
 ) -> None:
     if threads is not None:
         torch.set_num_threads(threads)
-    facts = features_made_by(train_on.features, read_annotations(train_on.annotations))
-    config = override(config, [f"targets.{fact}={value}" for fact, value in facts.items()])
+    config = reading(config, train_on)
     train_set, valid_set = (
         RetrievalSet.load(s.annotations, s.features, config, device=device_of(device))
         for s in (train_on, select_by)
@@ -167,8 +172,7 @@ def _score(
     if threads is not None:
         torch.set_num_threads(threads)
     where = device_of(device)
-    facts = features_made_by(asked.features, read_annotations(asked.annotations))
-    config = override(config, [f"targets.{fact}={value}" for fact, value in facts.items()])
+    config = reading(config, asked)
     data = RetrievalSet.load(asked.annotations, asked.features, config, device=where)
     predictions = predict_set(network_of(config, checkpoint, where), data, config)
     report = evaluate(data.queries, predictions)
