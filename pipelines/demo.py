@@ -8,58 +8,222 @@ Needs no data set, no download and no GPU. Its figures show that the parts work 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from pydantic.dataclasses import dataclass
 
-from clotho_long.build.check import check
 from clotho_long.build.crew import Crew
-from clotho_long.build.extract import extract_corpus
-from clotho_long.build.plan import plan
-from clotho_long.build.scan import scan
-from clotho_long.build.stats import of_corpus, plot_distributions, table_of
-from clotho_long.core.command_line import SingleCommand, common_options, progress
-from clotho_long.core.config import override
-from clotho_long.core.errors import ClothoLongError
+from clotho_long.core.command_line import SingleCommand, progress
+from clotho_long.core.config import to_plain
 from clotho_long.corpus import Corpus
-from clotho_long.features.extract import EncoderChoice, WindowChoice
-from clotho_long.recipe.spec import CLOTHO_MOMENT_LONG
+from pipelines.command import pipeline_options, settings_from, speaker
+from pipelines.corpora import CorpusSettings, corpus_steps
+from pipelines.examples import choose_examples
+from pipelines.report import ReportPage, write_report
+from pipelines.sections import (
+    corpus_section,
+    curves_section,
+    examples_section,
+    lengths_section,
+    results_section,
+    settings_section,
+)
+from pipelines.steps import Step, StepRun, run_steps
 from pipelines.synthetic import SyntheticSize, synthesise_sources
+from pipelines.training import LabelledSet, score_step, settings_of, train_step
 
-SEED = 2023
-# clips so much shorter than the published ones that some minutes of sound give hundreds of queries
-SETTINGS = ("clip_duration=60", "clip_interval=5", "gap.mean=6")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SynthesisedCorpus:
+    """One corpus of the demonstration."""
+
+    seed: int
+    size: SyntheticSize
+    split: str  # of its tours
+    mixture: tuple[str, ...]  # over the preset clotho-moment-long
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoSettings:
+    """What `demo.yml` sets."""
+
+    seed: int
+    mixtures: SynthesisedCorpus
+    target: SynthesisedCorpus
+    systems: tuple[str, ...]
+    settings: tuple[str, ...]  # section.key=value, over each system
+    pretrain_epochs: int
+    finetune_epochs: int
+    examples: int  # of each kind, right and wrong
 
 
 @click.command(cls=SingleCommand)
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("demo"), show_default=True
-)
-@common_options
-def main(out: Path, jobs: int, quiet: bool) -> None:
-    """Synthesise sources, build a corpus from them, check it and draw its distributions."""
-    watch = functools.partial(progress, quiet=quiet)
-    click.echo("synthesising sources")
-    clotho, tours = synthesise_sources(out / "sources", size=SyntheticSize(), seed=SEED)
-    corpus = Corpus(out / "corpus")
-    counts = scan(corpus, clotho, tours, split_rule="ratio:3,1,1", jobs=jobs, watch=watch)
-    click.echo(
-        f"scanned {sum(counts.foregrounds.values())} events and {counts.background_s / 60:.0f} min of tours"
+@pipeline_options("demo")
+def main(
+    out: Path,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    start: str | None,
+    until: str | None,
+    jobs: int,
+    quiet: bool,
+) -> None:
+    """Synthesise sources, build two corpora, pretrain, fine-tune, evaluate, and write a report.
+
+    \b
+    For example:
+      python -m pipelines.demo --out demo --set finetune_epochs=20
+    """
+    settings = settings_from(DemoSettings, __file__, config, overrides)
+    say = speaker(quiet=quiet)
+    crew = Crew(jobs=jobs, watch=functools.partial(progress, quiet=quiet))
+    steps = demo_steps(settings, out, crew)
+    runs = run_steps(steps, out / "steps", start=start, until=until, jobs=jobs, say=say)
+    if until is None:
+        say(f"wrote {write_report(_report(settings, out, runs), out)}")
+
+
+def demo_steps(settings: DemoSettings, out: Path, crew: Crew) -> list[Step]:
+    """Everything but the report, in order."""
+    steps: list[Step] = []
+    for name, made in (("mixtures", settings.mixtures), ("target", settings.target)):
+        steps += _corpus_steps(name, made, out, crew)
+    for system in settings.systems:
+        steps += _system_steps(system, settings, out)
+    return steps
+
+
+def _corpus_steps(name: str, made: SynthesisedCorpus, out: Path, crew: Crew) -> Sequence[Step]:
+    sources = out / name / "sources"
+    synthesise = Step(
+        name=f"{name}-sources",
+        action=functools.partial(_synthesise, sources, made),
+        settings={"seed": made.seed, "size": to_plain(made.size)},
+        outputs=(sources,),
+        code=("pipelines.synthetic",),
     )
-    plan(corpus, override(CLOTHO_MOMENT_LONG, SETTINGS), preset="clotho-moment-long", seed=SEED)
-    extract_corpus(
-        corpus,
-        encoder=EncoderChoice(name="logmel"),
-        windows=WindowChoice(),
-        crew=Crew(jobs=jobs, watch=watch),
+    corpus_settings = CorpusSettings(
+        clotho=sources / "clotho",
+        walking_tours=sources / "tours",
+        split=made.split,
+        mixture=made.mixture,
+        seed=made.seed,
+        encoder="logmel",
     )
-    problems = list(check(corpus))
-    if problems:
-        raise ClothoLongError(f"{len(problems)} problems, the first: {problems[0]}", corpus.root)
-    values_of = of_corpus(corpus)
-    click.echo(table_of(values_of))
-    plot_distributions(values_of, out / "corpus.png", title="demonstration")
-    click.echo(f"wrote {corpus.root} and {out / 'corpus.png'}")
+    steps = corpus_steps(
+        corpus_settings, _corpus(out, name), crew, prefix=f"{name}-", after=[synthesise.name]
+    )
+    return [synthesise, *steps]
+
+
+def _synthesise(sources: Path, made: SynthesisedCorpus) -> None:
+    synthesise_sources(sources, size=made.size, seed=made.seed)
+
+
+def _system_steps(system: str, settings: DemoSettings, out: Path) -> Sequence[Step]:
+    """Pretraining, fine-tuning, and a score on the target's test split after each, and before both."""
+    overrides = [*settings.settings, f"train.seed={settings.seed}"]
+    pretrain = settings_of(system, [*overrides, f"train.epochs={settings.pretrain_epochs}"])
+    finetune = settings_of(system, [*overrides, f"train.epochs={settings.finetune_epochs}"])
+    first, second = f"{system}-pretrain", f"{system}-finetune"
+    mixtures, target = ["mixtures-check"], ["target-check"]
+    test = _labelled(out, "target", "test")
+    score = functools.partial(score_step, device="cpu", threads=1, after=target)
+    return [
+        train_step(
+            first,
+            pretrain,
+            _labelled(out, "mixtures", "train"),
+            _labelled(out, "mixtures", "valid"),
+            out / first,
+            device="cpu",
+            threads=1,
+            after=mixtures,
+        ),
+        train_step(
+            second,
+            finetune,
+            _labelled(out, "target", "train"),
+            _labelled(out, "target", "valid"),
+            out / second,
+            device="cpu",
+            threads=1,
+            after=target,
+            init=(first, out / first),
+        ),
+        score(f"{system}-score-untrained", finetune, test, out / f"{system}-untrained", trained=None),
+        score(
+            f"{system}-score-pretrained", pretrain, test, _scored(out, first), trained=(first, out / first)
+        ),
+        score(
+            f"{system}-score-finetuned", finetune, test, _scored(out, second), trained=(second, out / second)
+        ),
+    ]
+
+
+def _report(settings: DemoSettings, out: Path, runs: Sequence[StepRun]) -> ReportPage:
+    """Everything that the demonstration showed, failures included."""
+    best = settings.systems[-1]
+    scored = {
+        f"{system}, {label}": out / name
+        for system in settings.systems
+        for label, name in (
+            ("untrained", f"{system}-untrained"),
+            ("pretrained", f"{system}-pretrain-scored"),
+            ("fine-tuned", f"{system}-finetune-scored"),
+        )
+    }
+    finetuned = f"{best}-finetune"
+    examples = choose_examples(
+        settings_of(best, settings.settings),
+        out / finetuned,
+        _labelled(out, "target", "test"),
+        _scored(out, finetuned),
+        corpus=_corpus(out, "target"),
+        split="test",
+        number=settings.examples,
+        seed=settings.seed,
+    )
+    last, first = f"{best}, fine-tuned", f"{best}, untrained"
+    return ReportPage(
+        title="Finding moments in made-up sound",
+        lead=(
+            "Synthesised sounds are mixed into synthesised city noise; a network learns from one corpus of "
+            "such mixtures, is fine-tuned on a smaller one of other sounds in other places, and answers "
+            "queries on recordings of the latter that it has not seen. This shows that the parts work "
+            "together. It says nothing about real sound."
+        ),
+        sections=(
+            results_section(scored, strong=last, headline=(first, last)),
+            lengths_section({name: scored[name] for name in scored if "untrained" not in name}),
+            examples_section(examples),
+            curves_section(
+                {
+                    f"{system}, {label}": out / f"{system}-{step}"
+                    for system in settings.systems
+                    for label, step in (("pretraining", "pretrain"), ("fine-tuning", "finetune"))
+                }
+            ),
+            corpus_section("Corpus to pretrain on", _corpus(out, "mixtures"), name="mixtures"),
+            corpus_section("Corpus that counts", _corpus(out, "target"), name="target"),
+            settings_section(settings, runs),
+        ),
+    )
+
+
+def _corpus(out: Path, name: str) -> Corpus:
+    return Corpus(out / name / "corpus")
+
+
+def _labelled(out: Path, name: str, split: str) -> LabelledSet:
+    corpus = _corpus(out, name)
+    return LabelledSet(annotations=corpus.annotations_file(split), features=corpus.features_dir)
+
+
+def _scored(out: Path, run: str) -> Path:
+    return out / f"{run}-scored"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 import click
 
 from amr_model.cli import retrieval, scoring, serving, training
@@ -21,5 +23,10 @@ def main() -> None:
     """
 
 
+# `ablate` belongs to the pipelines, which use this package and not the reverse: they announce it so.
+COMMANDS_OF_OTHERS = "amr.commands"
+
 for command in (*training.COMMANDS, *scoring.COMMANDS, *retrieval.COMMANDS, *serving.COMMANDS):
     main.add_command(command)
+for entry_point in metadata.entry_points(group=COMMANDS_OF_OTHERS):
+    main.add_command(entry_point.load())

@@ -7,6 +7,7 @@ librosa uses by default. What cannot be trusted (truncated, empty, NaN) is an Au
 
 from __future__ import annotations
 
+import io
 import struct
 import wave
 from collections.abc import Iterable, Iterator
@@ -135,6 +136,13 @@ def write_blocks(path: Path, blocks: Iterable[Waveform], sample_rate_hz: Hertz) 
             with soundfile.SoundFile(part, "w", sample_rate_hz, 1, "PCM_16") as file:
                 for block in blocks:
                     file.write(to_pcm16(block))
+
+
+def encode_mp3(waveform: Waveform, sample_rate_hz: Hertz) -> bytes:
+    """[sample] in [-1, 1] as an MP3 file in memory, for pages that must stay small."""
+    file = io.BytesIO()
+    soundfile.write(file, waveform, sample_rate_hz, format="MP3")
+    return file.getvalue()
 
 
 def to_pcm16(waveform: Waveform) -> npt.NDArray[np.int16]:

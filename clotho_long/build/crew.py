@@ -1,4 +1,4 @@
-"""Who encodes: processes of this machine with one thread each, or the workers of a Dask cluster."""
+"""Who does the work: processes of this machine with one thread each, or the workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -30,10 +30,16 @@ class Crew:
     scheduler: str | None = None
     watch: Watch = unwatched
 
+    def each(
+        self, function: Callable[[Task], Result], tasks: Sequence[Task], *, label: str, unit: str
+    ) -> Iterator[Result]:
+        """The results as they come, in no particular order."""
+        with self._backend():
+            yield from run(function, tasks, jobs=self.jobs, watch=self.watch, label=label, unit=unit)
+
     def share(self, function: Callable[[Task], Result], tasks: Sequence[Task], *, unit: str) -> list[Result]:
         """The results of all tasks, in the order in which they were done."""
-        with self._backend():
-            return list(run(function, tasks, jobs=self.jobs, watch=self.watch, label="encoding", unit=unit))
+        return list(self.each(function, tasks, label="encoding", unit=unit))
 
     def share_in_order(
         self, function: Callable[[Task], Result], tasks: Iterator[Task], *, unit: str

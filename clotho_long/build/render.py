@@ -10,8 +10,9 @@ from typing import Literal
 from pydantic.dataclasses import dataclass
 
 from clotho_long.audio.io import write_blocks
+from clotho_long.build.crew import Crew
 from clotho_long.build.mixtures import MixtureTask, mixture_blocks, mixture_tasks
-from clotho_long.build.parallel import Watch, run, unwatched
+from clotho_long.build.parallel import Watch, unwatched
 from clotho_long.core.errors import AudioError, ManifestError
 from clotho_long.core.manifest import read_lines, write_lines
 from clotho_long.corpus import Corpus
@@ -51,6 +52,7 @@ def render(
     only: tuple[str, ...] = (),
     overwrite: bool = False,
     jobs: int = 1,
+    scheduler: str | None = None,
     watch: Watch = unwatched,
 ) -> RenderCounts:
     """Render the clips of the splits; what is on disk already, from the same recipe, is left alone.
@@ -61,6 +63,7 @@ def render(
         limit: at most this many clips of each split, the first ones.
         only: these recordings alone.
         overwrite: replace files that were made from another recipe instead of refusing.
+        scheduler: address of a Dask scheduler whose workers see the same files; instead of `jobs` processes.
 
     Raises:
         ManifestError: there is no plan, no such recording, or a file was made from another recipe.
@@ -87,7 +90,8 @@ def render(
         )
     ]
     problems = []
-    for result in run(_render_one, waiting, jobs=jobs, watch=watch, label="rendering", unit="clip"):
+    crew = Crew(jobs=jobs, scheduler=scheduler, watch=watch)
+    for result in crew.each(_render_one, waiting, label="rendering", unit="clip"):
         if result.problem is None:
             journals[result.path.parent.name].add(result.path, result.fingerprint)
         else:

@@ -13,8 +13,9 @@ from clotho_long.audio.cache import open_waveform
 from clotho_long.audio.io import probe
 from clotho_long.audio.mix import peak_of
 from clotho_long.audio.trim import TRIM_DB
+from clotho_long.build.crew import Crew
 from clotho_long.build.mixtures import SourceFile, decoded_background
-from clotho_long.build.parallel import Watch, run, unwatched
+from clotho_long.build.parallel import Watch, unwatched
 from clotho_long.core.errors import AudioError, ManifestError
 from clotho_long.core.files import fingerprint, fingerprint_file
 from clotho_long.core.manifest import write_records
@@ -51,9 +52,13 @@ def scan(
     split_rule: str = "published",
     trim_db: Decibels = TRIM_DB,
     jobs: int = 1,
+    scheduler: str | None = None,
     watch: Watch = unwatched,
 ) -> ScanCounts:
     """Measure every source and write `sources/*.jsonl`; a file measured before is not decoded again.
+
+    Args:
+        scheduler: address of a Dask scheduler whose workers see the same files; instead of `jobs` processes.
 
     Raises:
         ManifestError: a folder is not what it should be, or nothing usable is in it.
@@ -69,7 +74,8 @@ def scan(
         for event in events
         if isinstance(event, CaptionedFile)
     ]
-    measured = list(run(_measure, tasks, jobs=jobs, watch=watch, label="scanning", unit="file"))
+    crew = Crew(jobs=jobs, scheduler=scheduler, watch=watch)
+    measured = list(crew.each(_measure, tasks, label="scanning", unit="file"))
     foregrounds = sorted(
         (m for m in measured if isinstance(m, Foreground)), key=lambda m: (_order(m), m.event_id)
     )

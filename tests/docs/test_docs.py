@@ -185,7 +185,8 @@ run(clotho_long, "features", root / "recordings", "--out", root / "features", *n
 run(clotho_long, "text-features", root / "train.jsonl", "--out", root / "features", *named)
 rows = np.load(root / "features" / "clap" / "street.npz")["features"]
 assert rows.shape == (3, 8), rows.shape
-small = [w for s in ("model.audio_dim=8", "model.text_dim=8", "model.hidden_dim=16", "model.num_heads=2") for w in ("--set", s)]
+settings = ("model.audio_dim=8", "model.text_dim=8", "model.hidden_dim=16", "model.num_heads=2")
+small = [word for setting in settings for word in ("--set", setting)]
 run(amr, "train", "--system", "S1", *small, "--epochs", 1, "--jobs", 1, "--train", root / "train.jsonl",
     "--valid", root / "train.jsonl", "--features", root / "features", "--out", root / "run")
 told = run(amr, "predict", root / "recordings" / "street.wav", "--query", "a low tone",

@@ -1,0 +1,93 @@
+"""`amr ablate`: the pipeline `ablation` with its corpora named on the command line.
+
+The `amr` program finds it as an entry point of the group `amr.commands`, so that `amr_model` imports nothing
+of the pipelines. Heavy imports stay inside: every `amr --help` loads this module.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from clotho_long.core.command_line import common_options
+
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option(
+    "--pretrain",
+    required=True,
+    type=EXISTING_FOLDER,
+    help="Corpus with text/{train,valid}.jsonl and features/.",
+)
+@click.option(
+    "--finetune",
+    required=True,
+    type=EXISTING_FOLDER,
+    help="The same with text/test.jsonl too, unless the three annotation files are named.",
+)
+@click.option("--finetune-train", type=EXISTING_FILE, help="Annotations to fine-tune on.")
+@click.option("--finetune-valid", type=EXISTING_FILE, help="Annotations to select by.")
+@click.option("--test", "test_file", type=EXISTING_FILE, help="Annotations to score on.")
+@click.option("--systems", default="S1,S2,S3,S4,S5,S6,S7,S8", show_default=True, help="Rows of the table.")
+@click.option("--seeds", default="1,2,3", show_default=True, help="Seeds of each row.")
+@click.option("--out", required=True, type=FOLDER, help="Runs, scores, report.html and report.md.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one setting of every system."
+)
+@common_options
+def ablate(
+    *,
+    pretrain: Path,
+    finetune: Path,
+    finetune_train: Path | None,
+    finetune_valid: Path | None,
+    test_file: Path | None,
+    systems: str,
+    seeds: str,
+    out: Path,
+    device: str,
+    overrides: tuple[str, ...],
+    jobs: int,
+    quiet: bool,
+) -> None:
+    """Train and score S1 to S8 over several seeds, and write the report's table with ours beside it.
+
+    \b
+    For example:
+      amr ablate --pretrain corpus --finetune castella --finetune-train castella_train_release.jsonl \\
+          --finetune-valid castella_val_release.jsonl --test castella_test_release.jsonl --out ablation
+    """
+    from clotho_long.core.config import build_config
+    from pipelines.ablation import AblationSettings, run_ablation
+
+    def labelled(corpus: Path, split: str, annotations: Path | None = None) -> dict[str, str]:
+        file = annotations or corpus / "text" / f"{split}.jsonl"
+        return {"annotations": str(file), "features": str(corpus / "features")}
+
+    values = {
+        "pretrain": {split: labelled(pretrain, split) for split in ("train", "valid")},
+        "finetune": {
+            "train": labelled(finetune, "train", finetune_train),
+            "valid": labelled(finetune, "valid", finetune_valid),
+        },
+        "test": labelled(finetune, "test", test_file),
+        "systems": systems.split(","),
+        "seeds": [_number(seed) for seed in seeds.split(",")],
+        "settings": list(overrides),
+        "device": device,
+    }
+    settings = build_config(AblationSettings, values, where="amr ablate")
+    run_ablation(settings, out, jobs=jobs, quiet=quiet)
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a whole number", param_hint="--seeds") from None

@@ -1,0 +1,162 @@
+"""Steps that make a corpus: scan, plan, extract, check, and render if asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic.dataclasses import dataclass
+
+from clotho_long.build.check import check
+from clotho_long.build.crew import Crew
+from clotho_long.build.extract import extract_corpus
+from clotho_long.build.plan import plan
+from clotho_long.build.render import render
+from clotho_long.build.scan import scan
+from clotho_long.core.config import override, to_plain
+from clotho_long.core.errors import ClothoLongError, ConfigError, ManifestError
+from clotho_long.core.files import write_json
+from clotho_long.corpus import Corpus
+from clotho_long.features.extract import EncoderChoice, WindowChoice
+from clotho_long.features.windows import Convention
+from clotho_long.recipe.spec import PRESETS
+from pipelines.steps import Step
+
+# encoders are named in settings, so no import leads to them
+ENCODER_CODE = ("clotho_long.features.logmel", "clotho_long.features.msclap")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusSettings:
+    """What a corpus is made of, and how."""
+
+    clotho: Path
+    walking_tours: Path
+    split: str = "published"  # of the tours, or `ratio:7,1,2`
+    preset: str = "clotho-moment-long"
+    mixture: tuple[str, ...] = ()  # over the preset, such as clip_duration=60
+    seed: int = 2023
+    max_clips: int | None = None  # of each split
+    render: bool = False  # also write the mixes as audio
+    encoder: str = "msclap-2023"
+    weights: Path | None = None
+    device: str = "auto"
+    precision: str = "float32"
+    windows: Convention = "aligned"
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise ConfigError(f"no preset {self.preset!r}", "preset", f"take one of {', '.join(PRESETS)}")
+
+
+def corpus_steps(
+    settings: CorpusSettings, corpus: Corpus, crew: Crew, *, prefix: str = "", after: Sequence[str] = ()
+) -> list[Step]:
+    """The steps of one corpus; the last one is `PREFIXcheck`.
+
+    Args:
+        prefix: before the names, where a pipeline makes several corpora.
+        after: steps that make the sources; without them the sources are the user's files.
+    """
+    plain = to_plain(settings)
+
+    def scan_sources() -> None:
+        scan(
+            corpus,
+            settings.clotho,
+            settings.walking_tours,
+            split_rule=settings.split,
+            jobs=crew.jobs,
+            scheduler=crew.scheduler,
+            watch=crew.watch,
+        )
+
+    def draw() -> None:
+        spec = override(PRESETS[settings.preset], settings.mixture)
+        counts = plan(corpus, spec, preset=settings.preset, seed=settings.seed, max_clips=settings.max_clips)
+        if not counts.queries.get("train"):
+            raise ManifestError("holds no query to train on", corpus.annotations_file("train"), "add sources")
+
+    def write_audio() -> None:
+        counts = render(
+            corpus,
+            splits=corpus.planned_splits,
+            jobs=crew.jobs,
+            scheduler=crew.scheduler,
+            watch=crew.watch,
+        )
+        _refuse(counts.problems, corpus)
+
+    def encode() -> None:
+        encoder = EncoderChoice(
+            name=settings.encoder,
+            weights=settings.weights,
+            device=settings.device,
+            precision=settings.precision,
+        )
+        for counts in extract_corpus(
+            corpus, encoder=encoder, windows=WindowChoice(convention=settings.windows), crew=crew
+        ):
+            _refuse(counts.problems, corpus)
+
+    def look() -> None:
+        _refuse(tuple(check(corpus)), corpus)
+        write_json(corpus.root / "checked.json", {"problems": 0})
+
+    scan_name, plan_name = f"{prefix}scan", f"{prefix}plan"
+    steps = [
+        Step(
+            name=scan_name,
+            action=scan_sources,
+            settings=_only(plain, "split"),
+            after=tuple(after),
+            files=() if after else (settings.clotho, settings.walking_tours),
+            outputs=(corpus.root / "sources",),
+            code=("clotho_long.build.scan",),
+        ),
+        Step(
+            name=plan_name,
+            action=draw,
+            settings=_only(plain, "preset", "mixture", "seed", "max_clips"),
+            after=(scan_name,),
+            outputs=(corpus.root / "recipes", corpus.root / "text"),
+            code=("clotho_long.build.plan",),
+        ),
+        Step(
+            name=f"{prefix}extract",
+            action=encode,
+            settings=_only(plain, "encoder", "weights", "precision", "windows"),
+            after=(scan_name, plan_name),
+            outputs=(corpus.features_dir,),
+            code=("clotho_long.build.extract", *ENCODER_CODE),
+        ),
+    ]
+    if settings.render:
+        steps.append(
+            Step(
+                name=f"{prefix}render",
+                action=write_audio,
+                after=(scan_name, plan_name),
+                outputs=(corpus.root / "audio",),
+                code=("clotho_long.build.render",),
+            )
+        )
+    steps.append(
+        Step(
+            name=f"{prefix}check",
+            action=look,
+            after=tuple(step.name for step in steps),
+            outputs=(corpus.root / "checked.json",),
+            code=("clotho_long.build.check",),
+        )
+    )
+    return steps
+
+
+def _only(plain: dict[str, object], *keys: str) -> dict[str, object]:
+    return {key: plain[key] for key in keys}
+
+
+def _refuse(problems: Sequence[str], corpus: Corpus) -> None:
+    if problems:
+        raise ClothoLongError(f"{len(problems)} problems, the first: {problems[0]}", corpus.root)

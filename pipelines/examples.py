@@ -1,0 +1,114 @@
+"""Queries to look at and to listen to: as many failures as successes, chosen by lot."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from amr_model.config import ExperimentConfig
+from amr_model.data import RetrievalSet
+from amr_model.metrics import score_queries
+from amr_model.submission import read_predictions
+from amr_model.train import BEST
+from clotho_long.audio.io import encode_mp3, resample, write_audio
+from clotho_long.audio.spectrogram import spectrogram, to_png
+from clotho_long.build.mixtures import MixtureTask, mixture_tasks, render_mixture
+from clotho_long.core.seeds import generator
+from clotho_long.corpus import Corpus
+from pipelines.report import Example
+from pipelines.training import PREDICTIONS, LabelledSet, network_of, reading
+
+HIT_IOU = 0.7  # of the first window; R1@0.7 counts the same
+SHOWN_WINDOWS = 5
+SOUND_RATE_HZ = 16_000  # speech quality is enough to tell sounds apart, at a quarter of the bytes
+SPECTROGRAM_COLUMNS = 700
+
+
+def choose_examples(
+    config: ExperimentConfig,
+    run: Path,
+    asked: LabelledSet,
+    scored: Path,
+    *,
+    number: int,
+    seed: int,
+    corpus: Corpus | None = None,
+    split: str = "test",
+) -> list[Example]:
+    """`number` queries whose first window is right, and as many whose is not; fewer if there are fewer.
+
+    Args:
+        run: whose best checkpoint answered; asked again for its saliency.
+        scored: where `score_step` wrote the predictions.
+        corpus: where the recordings can be mixed anew to be heard; None leaves sound out.
+    """
+    config = reading(config, asked)
+    data = RetrievalSet.load(asked.annotations, asked.features, config)
+    predictions = {p.qid: p for p in read_predictions(scored / PREDICTIONS)}
+    scores = score_queries(data.queries, list(predictions.values()))
+    iou_of = dict(zip(scores.qids, scores.first_iou.tolist(), strict=True))
+    hits = [qid for qid, iou in iou_of.items() if iou >= HIT_IOU]
+    misses = [qid for qid, iou in iou_of.items() if iou < HIT_IOU]
+    rng = generator(seed, "examples")
+    chosen = [*_drawn(rng, hits, number), *_drawn(rng, misses, number)]
+    place = {query.qid: at for at, query in enumerate(data.queries)}
+    saliency_of = _saliency(config, run, data, [place[qid] for qid in chosen])
+    mixtures = {} if corpus is None else {t.recipe.recording_id: t for t in mixture_tasks(corpus, [split])}
+    examples = []
+    for qid in chosen:
+        query = data.queries[place[qid]]
+        task = mixtures.get(query.recording_id)
+        picture, sound = (b"", b"") if task is None else _heard(task)
+        examples.append(
+            Example(
+                query=query.query,
+                qid=qid,
+                recording_id=query.recording_id,
+                duration_s=query.duration_s,
+                truth=tuple((m.onset_s, m.offset_s) for m in query.moments),
+                predicted=predictions[qid].windows[:SHOWN_WINDOWS],
+                first_iou=iou_of[qid],
+                hit=iou_of[qid] >= HIT_IOU,
+                saliency=saliency_of[place[qid]],
+                spectrogram_png=picture,
+                sound_mp3=sound,
+            )
+        )
+    return examples
+
+
+def _drawn(rng: np.random.Generator, qids: Sequence[str], number: int) -> list[str]:
+    return [qids[at] for at in sorted(rng.permutation(len(qids))[:number])]
+
+
+def _saliency(
+    config: ExperimentConfig, run: Path, data: RetrievalSet, places: Sequence[int]
+) -> dict[int, tuple[float, ...]]:
+    """The saliency of each second of some queries, scaled to [0, 1], by their place in the set."""
+    if not places:
+        return {}
+    network = network_of(config, run / BEST, torch.device("cpu"))
+    indices = np.array(places)
+    with torch.inference_mode():
+        saliency = network(data.batch(indices)).saliency.numpy()
+    scaled = {}
+    for at, row in zip(places, saliency, strict=True):
+        valid = row[: data.num_rows[at]]
+        span = max(float(valid.max() - valid.min()), 1e-9)
+        scaled[at] = tuple(((valid - valid.min()) / span).round(4).tolist())
+    return scaled
+
+
+def _heard(task: MixtureTask) -> tuple[bytes, bytes]:
+    """The spectrogram (PNG) and the sound (MP3) of a mixture."""
+    rate_hz = task.recipe.sample_rate_hz
+    waveform = render_mixture(task)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mixture.wav"
+        write_audio(path, waveform, rate_hz)
+        picture = to_png(spectrogram(path, max_columns=SPECTROGRAM_COLUMNS))
+    return picture, encode_mp3(resample(waveform, rate_hz, SOUND_RATE_HZ), SOUND_RATE_HZ)

@@ -1,0 +1,185 @@
+"""From corpora to a pretrained model, fine-tuned, evaluated, and a submission.
+
+    python -m pipelines.pretrain_finetune --out retrieval
+
+The settings name the annotations and features; `pretrain_finetune.yml` has those of Clotho-Moment-Long and
+CASTELLA where the documentation puts them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from pydantic.dataclasses import dataclass
+
+from amr_model.config import ExperimentConfig
+from amr_model.data import RetrievalSet
+from amr_model.postprocess import predict_set
+from amr_model.submission import check_submission, write_predictions
+from amr_model.train import BEST
+from clotho_long.core.command_line import SingleCommand
+from clotho_long.core.config import to_plain
+from pipelines.command import pipeline_options, settings_from, speaker
+from pipelines.examples import choose_examples
+from pipelines.report import ReportPage, write_report
+from pipelines.sections import (
+    curves_section,
+    examples_section,
+    lengths_section,
+    results_section,
+    settings_section,
+)
+from pipelines.steps import Step, StepRun, run_steps
+from pipelines.training import (
+    LabelledSet,
+    device_of,
+    network_of,
+    reading,
+    score_step,
+    settings_of,
+    train_step,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSets:
+    """What a training learns from, and what it is selected by."""
+
+    train: LabelledSet
+    valid: LabelledSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrievalSettings:
+    """What `pretrain_finetune.yml` sets."""
+
+    system: str
+    pretrain: TrainingSets
+    finetune: TrainingSets
+    test: LabelledSet  # scored, never trained on or selected by
+    submission: LabelledSet | None = None  # queries whose moments are not known
+    settings: tuple[str, ...] = ()  # section.key=value over the system, for both trainings
+    pretrain_settings: tuple[str, ...] = ()
+    finetune_settings: tuple[str, ...] = ()
+    device: str = "auto"
+    threads: int | None = None  # of the CPU
+    examples: int = 4  # of each kind, right and wrong
+    seed: int = 2023
+
+
+@click.command(cls=SingleCommand)
+@pipeline_options("retrieval")
+def main(
+    out: Path,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    start: str | None,
+    until: str | None,
+    jobs: int,
+    quiet: bool,
+) -> None:
+    """Pretrain a system, fine-tune it, score it, and write the submission.
+
+    \b
+    For example:
+      python -m pipelines.pretrain_finetune --out retrieval --set system=S4 --from finetune
+    """
+    settings = settings_from(RetrievalSettings, __file__, config, overrides)
+    say = speaker(quiet=quiet)
+    steps = retrieval_steps(settings, out)
+    runs = run_steps(steps, out / "steps", start=start, until=until, jobs=jobs, say=say)
+    if until is None:
+        say(f"wrote {write_report(_report(settings, out, runs), out)}")
+
+
+def retrieval_steps(settings: RetrievalSettings, out: Path) -> list[Step]:
+    """Everything but the report, in order."""
+    seeded = [*settings.settings, f"train.seed={settings.seed}"]
+    pretrain = settings_of(settings.system, [*seeded, *settings.pretrain_settings])
+    finetune = settings_of(settings.system, [*seeded, *settings.finetune_settings])
+    pretrained, finetuned = out / "pretrained", out / "finetuned"
+    train = functools.partial(train_step, device=settings.device, threads=settings.threads, after=())
+    score = functools.partial(score_step, device=settings.device, threads=settings.threads, after=())
+    steps = [
+        train("pretrain", pretrain, settings.pretrain.train, settings.pretrain.valid, pretrained),
+        train(
+            "finetune",
+            finetune,
+            settings.finetune.train,
+            settings.finetune.valid,
+            finetuned,
+            init=("pretrain", pretrained),
+        ),
+        score(
+            "score-pretrained",
+            pretrain,
+            settings.test,
+            out / "pretrained-scored",
+            trained=("pretrain", pretrained),
+        ),
+        score(
+            "score-finetuned",
+            finetune,
+            settings.test,
+            out / "finetuned-scored",
+            trained=("finetune", finetuned),
+        ),
+    ]
+    if settings.submission is not None:
+        asked = settings.submission
+        steps.append(
+            Step(
+                name="submit",
+                action=functools.partial(_submit, finetune, asked, finetuned, out, settings.device),
+                settings=to_plain(finetune),
+                after=("finetune",),
+                files=(asked.annotations, asked.features),
+                outputs=(out / "submission.jsonl",),
+                code=("amr_model.submission", "amr_model.postprocess", "amr_model.checkpoint"),
+            )
+        )
+    return steps
+
+
+def _submit(config: ExperimentConfig, asked: LabelledSet, run: Path, out: Path, device: str) -> None:
+    """Answer the queries of a submission, checked by the organisers' rules."""
+    where = device_of(device)
+    config = reading(config, asked)
+    data = RetrievalSet.load(asked.annotations, asked.features, config, device=where)
+    predictions = predict_set(network_of(config, run / BEST, where), data, config)
+    check_submission(predictions, data.queries)
+    write_predictions(out / "submission.jsonl", predictions)
+
+
+def _report(settings: RetrievalSettings, out: Path, runs: Sequence[StepRun]) -> ReportPage:
+    """What was learnt, and where it fails."""
+    scored = {"pretrained": out / "pretrained-scored", "fine-tuned": out / "finetuned-scored"}
+    examples = choose_examples(
+        settings_of(settings.system, [*settings.settings, *settings.finetune_settings]),
+        out / "finetuned",
+        settings.test,
+        scored["fine-tuned"],
+        number=settings.examples,
+        seed=settings.seed,
+    )
+    return ReportPage(
+        title=f"{settings.system}, pretrained and fine-tuned",
+        lead=(
+            f"Trained on {settings.pretrain.train.annotations}, then on "
+            f"{settings.finetune.train.annotations}; scored on {settings.test.annotations}."
+        ),
+        sections=(
+            results_section(scored, strong="fine-tuned", headline=("pretrained", "fine-tuned")),
+            lengths_section(scored),
+            examples_section(examples),
+            curves_section({"pretraining": out / "pretrained", "fine-tuning": out / "finetuned"}),
+            settings_section(settings, runs),
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""The sections that the reports are put together from."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clotho_long.build.stats import of_corpus, plot_distributions
+from clotho_long.core.config import to_plain
+from clotho_long.corpus import Corpus
+from pipelines import charts
+from pipelines.report import Block, Example, Headline, Picture, Section, Table, Text
+from pipelines.steps import StepRun
+from pipelines.training import METRICS
+
+HEADLINES = ("R1@0.5", "R1@0.7", "mAP")
+
+Metrics = dict[str, Any]
+
+
+def results_section(
+    scored: Mapping[str, Path], *, strong: str, headline: tuple[str, str] | None = None
+) -> Section:
+    """The table: what each model scores, with intervals over queries.
+
+    Args:
+        scored: folder of `score_step` by the name of the row.
+        strong: the row that matters most.
+        headline: two rows to compare in large figures, before and after.
+    """
+    metrics = {name: read_metrics(folder) for name, folder in scored.items()}
+    blocks: list[Block] = []
+    if headline is not None:
+        before, after = (metrics[name] for name in headline)
+        blocks.append(
+            Headline(
+                figures=tuple(
+                    (
+                        figure,
+                        f"{figure_of(after, figure):.1f}",
+                        f"{headline[0]}: {figure_of(before, figure):.1f}",
+                    )
+                    for figure in HEADLINES
+                )
+            )
+        )
+    names = list(metrics)
+    counts = next(iter(metrics.values()))["counts"]
+    blocks.append(
+        Table(
+            header=("", *HEADLINES, "R5@0.5", "found@0.5", "unanswered"),
+            rows=tuple(
+                (
+                    name,
+                    *(_with_interval(values, figure) for figure in HEADLINES),
+                    f"{values['more']['R5@0.5']:.1f}",
+                    f"{values['more']['found@0.5']:.1f}",
+                    str(values["counts"]["unanswered"]),
+                )
+                for name, values in metrics.items()
+            ),
+            strong=(names.index(strong),),
+            note=(
+                f"Percent, on {counts['queries']} queries with {counts['moments']} moments; in brackets 95 % "
+                "intervals by bootstrap over queries. R1@0.7: the first window meets a true moment with an "
+                "IoU of at least 0.7. found: true moments that one of the ten windows meets."
+            ),
+        )
+    )
+    for figure in HEADLINES[:2]:
+        rows = {name: (figure_of(m, figure), tuple(m["intervals"][figure])) for name, m in metrics.items()}
+        blocks.append(
+            Picture(
+                name=f"results-{figure.replace('@', '-')}",
+                content=charts.intervals(rows, title=figure, label="%"),
+                caption=f"{figure} with 95 % intervals over queries.",
+            )
+        )
+    return Section(title="Results", blocks=tuple(blocks))
+
+
+def lengths_section(scored: Mapping[str, Path]) -> Section:
+    """How much is found of short and of long moments, and of queries with several."""
+    metrics = {name: read_metrics(folder) for name, folder in scored.items()}
+    last = next(reversed(metrics))
+    header = ("", "queries", "moments", *HEADLINES, "found@0.5")
+    tables = tuple(
+        Table(
+            header=(label, *header[1:]),
+            rows=tuple(
+                (
+                    band,
+                    str(row["queries"]),
+                    str(row["moments"]),
+                    *(f"{row[figure]:.1f}" for figure in (*HEADLINES, "found@0.5")),
+                )
+                for band, row in metrics[last][key].items()
+            ),
+            note=f"{last}.",
+        )
+        for label, key in (("length of moments", "by_length"), ("moments of a query", "by_number"))
+    )
+    pictures = tuple(
+        Picture(
+            name=f"by-length-{figure.replace('@', '-')}",
+            content=charts.bars(
+                {
+                    name: {band: row[figure] for band, row in m["by_length"].items()}
+                    for name, m in metrics.items()
+                },
+                title=f"{figure} by length of the moment",
+                label="%",
+            ),
+            caption=caption,
+        )
+        for figure, caption in (
+            ("R1@0.5", "First windows that meet a moment of the given length."),
+            ("found@0.5", "Moments of the given length that one of the ten windows meets."),
+        )
+    )
+    return Section(title="By length and number of moments", blocks=(*pictures, *tables))
+
+
+def examples_section(examples: Sequence[Example]) -> Section:
+    """Queries to look at and to listen to."""
+    hits = sum(example.hit for example in examples)
+    explained = Text(
+        text=(
+            f"{hits} queries whose first window is right (IoU of at least 0.7) and {len(examples) - hits} "
+            "whose is not, drawn by lot among each kind: nothing here is picked. Click a moment to hear it; "
+            "answers are the darker, the higher their score."
+        )
+    )
+    return Section(title="Examples", blocks=(explained, *examples))
+
+
+def curves_section(runs: Mapping[str, Path]) -> Section:
+    """Losses and validation figures over the epochs of each run."""
+    histories = {name: read_history(run) for name, run in runs.items()}
+    last = next(reversed(histories))
+    pictures = [
+        Picture(
+            name="curves-loss",
+            content=charts.curves(
+                histories, figure="loss.total", title="Training loss", label="weighted sum"
+            ),
+            caption="The objective, mean of each epoch.",
+        ),
+        *(
+            Picture(
+                name=f"curves-{figure.replace('@', '-')}",
+                content=charts.curves(
+                    histories, figure=f"valid.{figure}", title=f"Validation {figure}", label="%"
+                ),
+                caption=f"{figure} on the validation split of the corpus that is trained on.",
+            )
+            for figure in ("R1@0.5", "R1@0.7")
+        ),
+        Picture(
+            name="curves-terms",
+            content=charts.loss_terms(histories[last], title=last),
+            caption="The terms of the loss, without their weights.",
+        ),
+    ]
+    return Section(title="Training", blocks=tuple(pictures))
+
+
+def corpus_section(title: str, corpus: Corpus, *, name: str) -> Section:
+    """What a corpus holds."""
+    values_of = of_corpus(corpus)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "distributions.png"
+        plot_distributions(values_of, path, title=title)
+        picture = path.read_bytes()
+    rows = tuple(
+        (
+            split,
+            f"{len(v.queries_per_clip):,}",
+            f"{len(v.moments_per_query):,}",
+            f"{len(v.moment_s):,}",
+            f"{sum(v.moment_s) / max(len(v.moment_s), 1):.1f}",
+            f"{v.hours:,.1f}",
+        )
+        for split, v in values_of.items()
+    )
+    return Section(
+        title=title,
+        blocks=(
+            Table(
+                header=("split", "recordings", "queries", "moments", "mean length (s)", "hours"), rows=rows
+            ),
+            Picture(
+                name=f"corpus-{name}",
+                content=picture,
+                suffix="png",
+                caption="Distributions of what was drawn, for each split.",
+                wide=True,
+            ),
+        ),
+    )
+
+
+def settings_section(settings: Any, runs: Sequence[StepRun]) -> Section:
+    """All settings, and what each step cost."""
+    flat = _flat(to_plain(settings))
+    return Section(
+        title="Settings and steps",
+        blocks=(
+            Table(header=("setting", "value"), rows=tuple((key, value) for key, value in flat)),
+            Table(
+                header=("step", "seconds", "this time"),
+                rows=tuple((run.name, f"{run.seconds:.1f}", run.why or "unchanged") for run in runs),
+                note="Seconds of each step's last run, on the machine that ran it.",
+            ),
+        ),
+    )
+
+
+def read_metrics(scored: Path) -> Metrics:
+    """metrics.json of a `score_step`."""
+    metrics: Metrics = json.loads((scored / METRICS).read_text(encoding="utf-8"))
+    return metrics
+
+
+def read_history(run: Path) -> list[dict[str, Any]]:
+    """One record for each epoch of a run."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def figure_of(metrics: Metrics, name: str) -> float:
+    """A headline figure in percent."""
+    brief: dict[str, float] = metrics["brief"]
+    return brief[f"MR-full-{name}"]
+
+
+def _with_interval(metrics: Metrics, figure: str) -> str:
+    low, high = metrics["intervals"][figure]
+    return f"{figure_of(metrics, figure):.1f} ({low:.1f}-{high:.1f})"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list):
+            rows.append((f"{prefix}{key}", ", ".join(str(item) for item in value) or "none"))
+        else:
+            rows.append((f"{prefix}{key}", str(value)))
+    return rows

@@ -1,0 +1,181 @@
+"""Steps that train a system and score it on queries that it has not seen."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from pydantic.dataclasses import dataclass
+
+from amr_model.checkpoint import load_model
+from amr_model.config import ExperimentConfig, system
+from amr_model.data import RetrievalSet, features_made_by, read_annotations
+from amr_model.evaluation import evaluate, table
+from amr_model.model import MomentRetriever
+from amr_model.postprocess import predict_set
+from amr_model.submission import write_predictions
+from amr_model.tensors import Batch, Outputs
+from amr_model.train import BEST, train
+from clotho_long.core.config import override, to_plain
+from clotho_long.core.files import write_json, write_text
+from pipelines.steps import Step
+
+logger = logging.getLogger(__name__)
+
+PREDICTIONS, METRICS = "predictions.jsonl", "metrics.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledSet:
+    """Annotations of one split, and the folder of their features."""
+
+    annotations: Path
+    features: Path
+
+
+def settings_of(name: str, overrides: Sequence[str]) -> ExperimentConfig:
+    """System `name` of the report with `section.key=value` settings over it."""
+    return override(system(name), overrides)
+
+
+def device_of(name: str) -> torch.device:
+    """`auto` is a GPU if there is one."""
+    return (
+        torch.device("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else torch.device(name)
+    )
+
+
+def train_step(
+    name: str,
+    config: ExperimentConfig,
+    train_on: LabelledSet,
+    select_by: LabelledSet,
+    run: Path,
+    *,
+    device: str,
+    threads: int | None = None,
+    after: Sequence[str],
+    init: tuple[str, Path] | None = None,
+) -> Step:
+    """Train into `run`.
+
+    Args:
+        threads: of the CPU; None for all. With one, several trainings run side by side.
+        after: steps that make the corpora.
+        init: the step and the run whose best checkpoint this training starts from.
+    """
+    return Step(
+        name=name,
+        action=functools.partial(
+            _train,
+            config,
+            train_on,
+            select_by,
+            run,
+            None if init is None else init[1] / BEST,
+            device,
+            threads,
+        ),
+        settings={"device": device, "threads": threads, **to_plain(config)},
+        after=(*after, *(() if init is None else (init[0],))),
+        files=_users_files(after, train_on, select_by),
+        outputs=(run,),
+        whole_machine=threads != 1,
+        code=("amr_model.train",),
+    )
+
+
+def score_step(
+    name: str,
+    config: ExperimentConfig,
+    asked: LabelledSet,
+    out: Path,
+    *,
+    device: str,
+    threads: int | None = None,
+    after: Sequence[str],
+    trained: tuple[str, Path] | None,
+) -> Step:
+    """Predict and score `asked` into `out`.
+
+    Args:
+        config: its inference settings are used; the weights may be another system's that differs in no other.
+        trained: the step and the run whose best checkpoint answers; None asks a network that is not trained.
+    """
+    return Step(
+        name=name,
+        action=functools.partial(
+            _score, config, asked, out, None if trained is None else trained[1] / BEST, device, threads
+        ),
+        settings={"device": device, "threads": threads, **to_plain(config)},
+        after=(*after, *(() if trained is None else (trained[0],))),
+        files=_users_files(after, asked),
+        outputs=(out,),
+        whole_machine=threads != 1,
+        code=("amr_model.evaluation", "amr_model.postprocess", "amr_model.checkpoint"),
+    )
+
+
+def reading(config: ExperimentConfig, features_of: LabelledSet) -> ExperimentConfig:
+    """The settings with the encoder that made these features."""
+    facts = features_made_by(features_of.features, read_annotations(features_of.annotations))
+    return override(config, [f"targets.{fact}={value}" for fact, value in facts.items()])
+
+
+def network_of(
+    config: ExperimentConfig, checkpoint: Path | None, device: torch.device
+) -> Callable[[Batch], Outputs]:
+    """The network of a checkpoint in evaluation mode; without one, a network with its start values."""
+    if checkpoint is not None:
+        return load_model(checkpoint, device)[0]
+    torch.manual_seed(config.train.seed)
+    return MomentRetriever(config.model).to(device).eval()
+
+
+def _users_files(after: Sequence[str], *sets: LabelledSet) -> tuple[Path, ...]:
+    """The files of labelled sets that no step makes."""
+    return () if after else tuple(dict.fromkeys(p for s in sets for p in (s.annotations, s.features)))
+
+
+def _train(
+    config: ExperimentConfig,
+    train_on: LabelledSet,
+    select_by: LabelledSet,
+    run: Path,
+    init: Path | None,
+    device: str,
+    threads: int | None,
+) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)
+    config = reading(config, train_on)
+    train_set, valid_set = (
+        RetrievalSet.load(s.annotations, s.features, config, device=device_of(device))
+        for s in (train_on, select_by)
+    )
+    for line in train_set.report.lines():
+        logger.info(line)
+    train(config, train_set, valid_set, run, init=init, resume=True)
+
+
+def _score(
+    config: ExperimentConfig,
+    asked: LabelledSet,
+    out: Path,
+    checkpoint: Path | None,
+    device: str,
+    threads: int | None,
+) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)
+    where = device_of(device)
+    config = reading(config, asked)
+    data = RetrievalSet.load(asked.annotations, asked.features, config, device=where)
+    predictions = predict_set(network_of(config, checkpoint, where), data, config)
+    report = evaluate(data.queries, predictions)
+    write_predictions(out / PREDICTIONS, predictions)
+    write_json(out / METRICS, report)
+    write_text(out / "table.txt", table(report))
