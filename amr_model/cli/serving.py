@@ -69,15 +69,15 @@ def serve(
     ):
         _settle_gradio(folder)
         from amr_model.checkpoint import load_model
+        from amr_model.predict import load_listener
         from amr_model.web.listener import Listener
         from amr_model.web.page import serving
         from clotho_long.core.config import override
-        from clotho_long.features.encoder import load_encoder
 
         where = chosen_device(device, jobs)
         network, config = load_model(checkpoint, where)
         config = override(config, overrides)
-        ears = load_encoder(encoder or config.targets.encoder, weights=weights, device=where.type)
+        ears = load_listener(config, name=encoder, weights=weights, device=where)
         if host not in LOOPBACK:
             click.echo(f"warning: whoever reaches {host} can use this page; there is no password", err=True)
         listener = Listener(network, config, ears, where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -85,11 +86,7 @@ class Listener:
             )
             for query, text in zip(queries, texts, strict=True)
         )
-        cuts = tuple(
-            tuple(cut_moments(answer, cuts_dir, prefix=f"q{number}-"))
-            for number, answer in enumerate(answers, start=1)
-        )
-        return Heard(picture=picture, answers=answers, cuts=cuts)
+        return Heard(picture=picture, answers=answers, cuts=_cuts_of(answers, cuts_dir))
 
     def _examine(self, recording: Path, _changed_ns: int) -> tuple[Features, Spectrogram, float]:
         """Features, picture and duration of a recording."""
@@ -98,3 +95,10 @@ class Listener:
             raise AudioError("holds nothing but silence", recording, "choose a recording with sound")
         rows, duration_s = encode_recording(recording, self._encoder, self._config.targets.windows)
         return rows, picture, duration_s
+
+
+def _cuts_of(answers: Sequence[Answer], folder: Path) -> tuple[tuple[Path, ...], ...]:
+    """The sound of each answer's windows; the recording is read once for all of them."""
+    every = dataclasses.replace(answers[0], windows=tuple(window for a in answers for window in a.windows))
+    files = iter(cut_moments(every, folder))
+    return tuple(tuple(itertools.islice(files, len(answer.windows))) for answer in answers)
