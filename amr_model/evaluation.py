@@ -167,7 +167,7 @@ def plot(report: Mapping[str, Any], path: Path) -> None:
     for shift, name, label in ((-0.2, "R1@0.5", "R1@0.5"), (0.2, "found@0.5", "found by one of ten")):
         length.bar(places + shift, [row[name] for row in bands.values()], width=0.4, label=label)
     length.set_xticks(places, list(bands))
-    length.set(xlabel="moment length", ylabel="%", title="By length of the moment")
+    length.set(xlabel="moment length", ylabel="%", title="By length of the moment", ylim=(0, 125))
     length.legend()
     reliability.plot([0, 1], [0, 1], color="0.7", linestyle="--")
     if report["calibration"] is not None:

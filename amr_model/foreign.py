@@ -274,6 +274,8 @@ def _settings(
             "text_centres": state["CIM.txt_mu"].shape[0],
             "audio_centres": state["CIM.vid_mu"].shape[0],
             "em_iterations": int(options.get("em_iter", 5)),
+            "slot_inner_dim": state["CIM.processer_for_tgt.mlp.layers.0.weight"].shape[0],
+            "similarity_inner_dim": state["CIM.sim_vid.layers.0.weight"].shape[0],
         }
     return build_config(ExperimentConfig, values, where="options of the checkpoint")
 

@@ -30,7 +30,7 @@ from clotho_long.core.feature_files import Features
 from clotho_long.core.files import atomic_path
 from clotho_long.core.records import Query
 from clotho_long.core.units import Hertz, Seconds
-from clotho_long.features.encoder import Encoder
+from clotho_long.features.encoder import Encoder, load_encoder
 from clotho_long.features.extract import WindowChoice, encode_piece, encode_texts, pieces_of
 from clotho_long.features.windows import Convention
 
@@ -66,6 +66,20 @@ class Answer:
         for onset_s, offset_s, score in self.windows:
             lines.append(f"  {_clock(onset_s)} - {_clock(offset_s)}   {score:.4f}")
         return "\n".join(lines) + "\n"
+
+
+def load_listener(
+    config: ExperimentConfig, *, name: str | None, weights: Path | None, device: torch.device
+) -> Encoder:
+    """The encoder whose features a model reads, or the one called `name`.
+
+    Raises:
+        ConfigError: no such encoder is installed.
+        FeatureError: its weights are missing or do not fit.
+    """
+    # an encoder that cannot use a GPU is free not to
+    where = "cpu" if device.type == "cpu" else "auto"
+    return load_encoder(name or config.targets.encoder, weights=weights, device=where)
 
 
 def find_moments(
@@ -191,24 +205,19 @@ def cut_moments(answer: Answer, folder: Path, *, prefix: str = "") -> list[Path]
 
 
 def plot_answers(answers: Sequence[Answer], path: Path) -> None:
-    """One row for each answer: its windows over the recording's time, darker where the score is higher."""
+    """A panel for each answer: its windows over the recording's time, best on top, with their scores."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 1 + 1.1 * len(answers)), layout="constrained")
-    for axes, answer in zip(np.atleast_1d(figure.subplots(len(answers), 1)), answers, strict=True):
-        top = max((score for *_, score in answer.windows), default=1.0) or 1.0
-        for onset_s, offset_s, score in reversed(answer.windows):
-            axes.barh(
-                0,
-                offset_s - onset_s,
-                left=onset_s,
-                height=score / top,
-                alpha=0.25 + 0.7 * score / top,
-                color="C0",
-            )
-        axes.set(xlim=(0, answer.duration_s), yticks=[], ylim=(-0.6, 0.6))
+    heights = [1.2 + 0.25 * len(answer.windows) for answer in answers]
+    figure = Figure(figsize=(10, sum(heights)), layout="constrained")
+    panels = figure.subplots(len(answers), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, answer in zip(panels, answers, strict=True):
+        for rank, (onset_s, offset_s, score) in enumerate(answer.windows, start=1):
+            axes.barh(rank, offset_s - onset_s, left=onset_s, height=0.6)
+            axes.annotate(f"{score:.3f}", (offset_s, rank), (3, 0), textcoords="offset points", va="center")
+        axes.set(xlim=(0, answer.duration_s), yticks=range(1, len(answer.windows) + 1), xlabel="seconds")
+        axes.invert_yaxis()
         axes.set_title(f"{answer.query}  ({answer.recording.name})", loc="left", fontsize=9)
-    axes.set_xlabel("seconds")
     with atomic_path(path) as part:
         figure.savefig(part, dpi=120)
 

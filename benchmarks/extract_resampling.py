@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from clotho_long.audio.io import probe, read_mono, resample
-from clotho_long.features.extract import EncoderChoice, WindowChoice, encode_recording
+from clotho_long.features.encoder import Encoder
+from clotho_long.features.extract import EncoderChoice, WindowChoice, encode_piece, pieces_of
 
 Array = npt.NDArray[np.float64]
 
@@ -41,8 +42,8 @@ def main(files: tuple[Path, ...], name: str, weights: Path | None, duration_s: i
         soxr_sound = resample(sound, rate_hz, encoder.sample_rate_hz)
         sinc_sound = sinc_resample(sound, rate_hz, encoder.sample_rate_hz)[: len(soxr_sound)]
         difference_db = 10 * np.log10(np.mean((soxr_sound - sinc_sound) ** 2) / np.mean(soxr_sound**2))
-        ours.append(encode_recording([soxr_sound], encoder, WindowChoice()))
-        theirs.append(encode_recording([sinc_sound], encoder, WindowChoice()))
+        ours.append(_encode(soxr_sound, encoder))
+        theirs.append(_encode(sinc_sound, encoder))
         click.echo(f"{file.name}, {rate_hz} Hz: waveforms differ by {difference_db:.1f} dB")
     a, b = np.concatenate(ours).astype(np.float64), np.concatenate(theirs).astype(np.float64)
     mean = a.mean(axis=0)
@@ -69,6 +70,10 @@ def sinc_resample(sound: npt.NDArray[np.float32], from_hz: int, to_hz: int) -> n
     periods = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[1])[::step]
     resampled: npt.NDArray[np.float32] = (periods @ kernel.T).reshape(-1).astype(np.float32)
     return resampled[: math.ceil(len(sound) * to_hz / from_hz)]
+
+
+def _encode(sound: npt.NDArray[np.float32], encoder: Encoder) -> npt.NDArray[np.float32]:
+    return np.concatenate([encode_piece(p, encoder) for p in pieces_of([sound], encoder, WindowChoice())])
 
 
 def _cosine(a: Array, b: Array) -> float:

@@ -56,6 +56,14 @@ def reference_model(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
     return model.eval()
 
 
+def reference_gpt2(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+    """`transformers`' GPT-2 with CLAP's weights, as `msclap` uses it."""
+    model = GPT2Model(GPT2Config())
+    prefix = "caption_encoder.base."
+    model.load_state_dict({key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)})
+    return model.eval()
+
+
 @torch.inference_mode()
 def padded_states(gpt2: Any, tokenizer: Any, caption: str) -> npt.NDArray[np.float32]:
     """[token, 768] as the public extractor computes it: one caption, padded to 77 tokens, then cut."""

@@ -49,15 +49,14 @@ def predict(
           --checkpoint run/checkpoint-best.pt --plot street.png --cut moments
     """
     from amr_model.checkpoint import load_model
-    from amr_model.predict import cut_moments, find_moments, plot_answers
+    from amr_model.predict import cut_moments, find_moments, load_listener, plot_answers
     from clotho_long.core.config import override
-    from clotho_long.features.encoder import load_encoder
 
     set_up_logging(quiet=quiet)
     where = chosen_device(device, jobs)
     network, config = load_model(checkpoint, where)
     config = override(config, overrides)
-    listener = load_encoder(encoder or config.targets.encoder, weights=weights, device=where.type)
+    listener = load_listener(config, name=encoder, weights=weights, device=where)
     answers = []
     for recording in progress(
         recordings, total=len(recordings), label="listening", unit="recording", quiet=quiet

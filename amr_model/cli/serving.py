@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import logging
 import os
+import signal
 import socket
+import tempfile
+import threading
+import warnings
 from pathlib import Path
 
 import click
@@ -47,32 +54,47 @@ def serve(
     For example:
       amr serve --checkpoint run/checkpoint-best.pt --weights CLAP_weights_2023.pth
     """
-    # read when Gradio is imported: it asks nobody for versions, and reports to nobody
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    try:
-        import gradio  # noqa: F401
-    except ImportError as error:
+    set_up_logging(quiet=quiet)
+    if importlib.util.find_spec("gradio") is None:
         raise ConfigError(
-            f"the web page needs a package that is not installed ({error.name})",
+            "the web page needs Gradio, which is not installed",
             "amr serve",
             "pip install 'audio-moment-retrieval[web]'",
-        ) from None
-    from amr_model.checkpoint import load_model
-    from amr_model.web.listener import Listener
-    from amr_model.web.page import serve as serve_page
-    from clotho_long.core.config import override
-    from clotho_long.features.encoder import load_encoder
-
-    set_up_logging(quiet=quiet)
+        )
     _refuse_taken_port(host, port)
-    where = chosen_device(device, jobs)
-    network, config = load_model(checkpoint, where)
-    config = override(config, overrides)
-    ears = load_encoder(encoder or config.targets.encoder, weights=weights, device=where.type)
-    if host not in LOOPBACK:
-        click.echo(f"warning: whoever reaches {host} can use this page; there is no password", err=True)
-    click.echo(f"http://{host}:{port} (Ctrl-C ends it)")
-    serve_page(Listener(network, config, ears, where), host=host, port=port)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # being stopped is an end like Ctrl-C
+    with (
+        tempfile.TemporaryDirectory(prefix="amr-serve-") as folder,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
+        _settle_gradio(folder)
+        from amr_model.checkpoint import load_model
+        from amr_model.predict import load_listener
+        from amr_model.web.listener import Listener
+        from amr_model.web.page import serving
+        from clotho_long.core.config import override
+
+        where = chosen_device(device, jobs)
+        network, config = load_model(checkpoint, where)
+        config = override(config, overrides)
+        ears = load_listener(config, name=encoder, weights=weights, device=where)
+        if host not in LOOPBACK:
+            click.echo(f"warning: whoever reaches {host} can use this page; there is no password", err=True)
+        listener = Listener(network, config, ears, where)
+        with serving(listener, host=host, port=port, cuts_dir=Path(folder)):
+            click.echo(f"http://{host}:{port} (Ctrl-C ends it)")
+            threading.Event().wait()
+
+
+def _settle_gradio(folder: str) -> None:
+    """What Gradio reads when it is imported: it reports to nobody and asks nobody for newer versions.
+
+    What visitors give lies in `folder` beside what they get, readable by this user alone, and goes with it.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = folder
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks itself whether it has started
+    warnings.filterwarnings("ignore", module="gradio")  # how it uses its own dependencies
 
 
 def _refuse_taken_port(host: str, port: int) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from amr_model.model.layers import FeedForward, Mlp, attend, key_mask, split_heads
+from amr_model.model.operations import Dropout, dropout, mask_bias
 from amr_model.model.positions import inverse_sigmoid, reference_positions
 
 
@@ -32,7 +33,7 @@ class DecoderLayer(nn.Module):
         self.cross_value, self.cross_out = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.feedforward = FeedForward(dim, feedforward_dim, dropout)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim) for _ in range(3))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         nn.init.zeros_(self.self_out.bias)
         nn.init.zeros_(self.cross_out.bias)
 
@@ -54,17 +55,35 @@ class DecoderLayer(nn.Module):
     def _to_clips(
         self, x: Tensor, query_pos: Tensor, sine: Tensor, memory: Tensor, memory_pos: Tensor, mask: Tensor
     ) -> Tensor:
-        q, k, k_pos = self.cross_query(x), self.cross_key(memory), self.cross_key_pos(memory_pos)
-        if self.cross_query_pos is not None:
-            q, k = q + self.cross_query_pos(query_pos), k + k_pos
-        q, k = self._beside(q, self.cross_query_sine(sine)), self._beside(k, k_pos)
-        out: Tensor = self.cross_out(attend(q, k, self.cross_value(memory), mask, self.num_heads, self._drop))
-        return out
+        """Scores are content . content + position . position, per head.
 
-    def _beside(self, content: Tensor, position: Tensor) -> Tensor:
-        """Put each head's slice of the position behind its slice of the content: [b, n, 2 dim]."""
-        parts = [split_heads(x, self.num_heads) for x in (content, position)]
-        return torch.cat(parts, dim=-1).flatten(-2)
+        The key and value projections are applied to the few queries and to what they gathered instead of
+        to every clip; a key's bias adds the same to all scores of a query, so it drops out of the softmax.
+        """
+        heads, (size, num, dim) = self.num_heads, x.shape
+        place = self.cross_query_sine(sine)
+        content = self.cross_query(x)
+        if self.cross_query_pos is not None:
+            content = content + self.cross_query_pos(query_pos)
+            place = place + content  # the first layer's keys hold the position in their content as well
+        scale = (2 * dim // heads) ** -0.5
+        by_content = self._onto(content * scale, self.cross_key.weight)
+        by_place = self._onto(place * scale, self.cross_key_pos.weight)
+        scores = by_content @ memory.transpose(1, 2) + by_place @ memory_pos.transpose(1, 2)
+        weights = dropout((scores + mask_bias(mask).squeeze(1)).softmax(dim=-1), self._drop)
+        gathered = (weights @ memory).view(size, heads, num, dim)
+        value = self.cross_value.weight.view(heads, dim // heads, dim)
+        bias = self.cross_value.bias.view(heads, 1, dim // heads)
+        share = weights.sum(dim=-1).view(size, heads, num, 1)  # 1 but for dropout
+        out = gathered @ value.transpose(1, 2) + share * bias
+        projected: Tensor = self.cross_out(out.transpose(1, 2).flatten(-2))
+        return projected
+
+    def _onto(self, queries: Tensor, weight: Tensor) -> Tensor:
+        """Queries [b, n, dim] through each head's part of a key projection: [b, head * n, dim]."""
+        dim = weight.shape[1]
+        per_head = split_heads(queries, self.num_heads).transpose(1, 2)
+        return (per_head @ weight.view(self.num_heads, -1, dim)).flatten(1, 2)
 
     @property
     def _drop(self) -> float:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from amr_model.model.layers import FeedForward, PackedAttention, repeat_to
+from amr_model.model.operations import Dropout
 
 
 class CrossLayer(nn.Module):
@@ -19,7 +20,7 @@ class CrossLayer(nn.Module):
         self.attention = PackedAttention(dim, num_heads, dropout)
         self.feedforward = FeedForward(dim, feedforward_dim, dropout)
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, x_pos: Tensor | None, y_key: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         attended = self.attention(x if x_pos is None else x + x_pos, y_key, y, mask)
@@ -58,7 +59,7 @@ class SelfLayer(nn.Module):
         self.attention = PackedAttention(dim, num_heads, dropout)
         self.feedforward = FeedForward(dim, feedforward_dim, dropout)
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, pos: Tensor, mask: Tensor) -> Tensor:
         placed = x + pos

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from amr_model.model.operations import Dropout, attention, dropout, mask_bias, prelu, row_blocks
+
 START_SLOPE = 0.25  # of PReLU
 
 
@@ -36,7 +38,7 @@ class InputProjection(nn.Module):
         super().__init__()
         self.norm1, self.linear1 = nn.LayerNorm(in_dim), nn.Linear(in_dim, dim)
         self.norm2, self.linear2 = nn.LayerNorm(dim), nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.linear1(self.dropout(self.norm1(x))))
@@ -61,6 +63,8 @@ class PackedAttention(nn.Module):
         The batch is the larger of b and c; the other side is repeated to it after its projection, which
         is how the passes over several texts share one recording.
         """
+        if query is not key and mask.shape[-1] * self.num_heads < query.shape[-1]:
+            return self._to_few_keys(query, key, value, mask)
         w_q, w_k, w_v = self.in_weight.chunk(3)
         b_q, b_k, b_v = self.in_bias.chunk(3)
         if query is key:
@@ -74,6 +78,27 @@ class PackedAttention(nn.Module):
         out: Tensor = self.out(attend(q, k, v, mask, self.num_heads, self.dropout if self.training else 0.0))
         return out
 
+    def _to_few_keys(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        """The same where heads * keys < dim: the query and output projections are applied to the few keys.
+
+        (W_q x + b_q) . k = x . (W_q^T k) + b_q . k, and W_o (sum of a v) = sum of a (W_o v), head by head.
+        """
+        w_q, w_k, w_v = self.in_weight.chunk(3)
+        b_q, b_k, b_v = self.in_bias.chunk(3)
+        dim, heads = query.shape[-1], self.num_heads
+        k = split_heads(F.linear(key, w_k, b_k), heads).transpose(1, 2) * (dim // heads) ** -0.5
+        v = split_heads(F.linear(value, w_v, b_v), heads).transpose(1, 2)
+        keys = k @ w_q.view(heads, dim // heads, dim)  # [c, head, s, dim]
+        shift = (k @ b_q.view(heads, dim // heads, 1)).transpose(-2, -1)
+        values = v @ self.out.weight.T.reshape(heads, dim // heads, dim)
+        batch = max(len(query), len(keys))
+        query, keys, shift, values = (repeat_to(x, batch) for x in (query, keys, shift, values))
+        scores = query @ keys.flatten(1, 2).transpose(1, 2)  # [batch, l, head * s]
+        scores = scores + (shift + mask_bias(mask)).transpose(1, 2).flatten(-2)
+        weights = split_heads(scores, heads).softmax(dim=-1).flatten(-2)
+        weights = dropout(weights, self.dropout if self.training else 0.0)
+        return weights @ values.flatten(1, 2) + self.out.bias
+
 
 class FeedForward(nn.Module):
     """Two linear layers with PReLU (one learned slope) and dropout between."""
@@ -82,17 +107,21 @@ class FeedForward(nn.Module):
         super().__init__()
         self.linear1, self.linear2 = nn.Linear(dim, inner_dim), nn.Linear(inner_dim, dim)
         self.slope = nn.Parameter(torch.full((1,), START_SLOPE))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.linear2(self.dropout(F.prelu(self.linear1(x), self.slope)))
+        blocks = row_blocks(x.flatten(0, 1), self.linear1.out_features)
+        return torch.cat([self._rows(block) for block in blocks]).view(x.shape)
+
+    def _rows(self, x: Tensor) -> Tensor:
+        out: Tensor = self.linear2(self.dropout(prelu(self.linear1(x), self.slope)))
         return out
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, num_heads: int, dropout: float) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, num_heads: int, rate: float) -> Tensor:
     """Attention per head over slices of the channels: q [b, l, e], k [b, s, e], v [b, s, d] -> [b, l, d]."""
     q, k, v = (split_heads(x, num_heads).transpose(1, 2) for x in (q, k, v))
-    heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+    heads = attention(q, k, v, mask, rate)
     return heads.transpose(1, 2).flatten(-2)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -48,6 +49,14 @@ class Listener:
         # by path and time of change
         self._kept = functools.lru_cache(maxsize=RECORDINGS_KEPT)(self._examine)
 
+    @property
+    def description(self) -> str:
+        """Which model with which features, and what whoever made them wants to be known."""
+        note = self._encoder.provenance().get("note")
+        return f"System {self._config.system} with {self._encoder.name} features" + (
+            f": {note}" if note else ""
+        )
+
     def listen(self, recording: Path, queries: Sequence[str], cuts_dir: Path, *, top: int) -> Heard:
         """Answer each query, and write the moments into `cuts_dir`.
 
@@ -77,11 +86,7 @@ class Listener:
             )
             for query, text in zip(queries, texts, strict=True)
         )
-        cuts = tuple(
-            tuple(cut_moments(answer, cuts_dir, prefix=f"q{number}-"))
-            for number, answer in enumerate(answers, start=1)
-        )
-        return Heard(picture=picture, answers=answers, cuts=cuts)
+        return Heard(picture=picture, answers=answers, cuts=_cuts_of(answers, cuts_dir))
 
     def _examine(self, recording: Path, _changed_ns: int) -> tuple[Features, Spectrogram, float]:
         """Features, picture and duration of a recording."""
@@ -90,3 +95,10 @@ class Listener:
             raise AudioError("holds nothing but silence", recording, "choose a recording with sound")
         rows, duration_s = encode_recording(recording, self._encoder, self._config.targets.windows)
         return rows, picture, duration_s
+
+
+def _cuts_of(answers: Sequence[Answer], folder: Path) -> tuple[tuple[Path, ...], ...]:
+    """The sound of each answer's windows; the recording is read once for all of them."""
+    every = dataclasses.replace(answers[0], windows=tuple(window for a in answers for window in a.windows))
+    files = iter(cut_moments(every, folder))
+    return tuple(tuple(itertools.islice(files, len(answer.windows))) for answer in answers)

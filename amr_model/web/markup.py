@@ -51,6 +51,11 @@ def invitation() -> str:
     return '<p class="invitation">The moments will be shown here, on the recording’s spectrogram.</p>'
 
 
+def colophon(description: str) -> str:
+    """Which model answers."""
+    return f'<p class="colophon">{escape(description)}</p>'
+
+
 def clock(time_s: Seconds) -> str:
     """Minutes and seconds, with hours where there are any: 4:05, 1:02:03; a tenth only if there is one."""
     tenths = round(time_s * 10)
@@ -69,20 +74,16 @@ def ticks(duration_s: Seconds) -> list[Seconds]:
 
 
 def _block(answer: Answer, addresses: Sequence[str], colour: str) -> str:
-    query = escape(answer.query)
+    opening = f'<article style="--colour: {colour}"><h3>{escape(answer.query)}</h3>'
     if not answer.windows:
-        return f'<article style="--colour: {colour}"><h3>{query}</h3><p class="hint">No moment found.</p></article>'
+        return f'{opening}<p class="hint">No moment found.</p></article>'
     moments = list(zip(answer.windows, addresses, strict=True))
     top = max(score for *_, score in answer.windows) or 1.0
-    marks = "".join(
-        _mark(rank, window, address, answer, top) for rank, (window, address) in enumerate(moments, start=1)
-    )
-    rows = "".join(
-        _row(rank, window, address, answer, top) for rank, (window, address) in enumerate(moments, start=1)
-    )
+    ranked = list(enumerate(moments, start=1))
+    marks = "".join(_mark(rank, window, address, answer, top) for rank, (window, address) in ranked)
+    rows = "".join(_row(rank, window, address, answer) for rank, (window, address) in ranked)
     return (
-        f'<article style="--colour: {colour}"><h3>{query}</h3>'
-        f'<div class="timeline"><div class="picture" role="group" aria-label="moments on the spectrogram">'
+        f'{opening}<div class="timeline"><div class="picture" role="group" aria-label="moments">'
         f'{marks}<div class="playhead" hidden></div></div>{_axis(answer.duration_s)}</div>'
         f"<table><thead><tr><th>Rank</th><th>From</th><th>To</th><th>Length</th>"
         f'<th class="score">Score</th><th></th></tr></thead><tbody>{rows}</tbody></table></article>'
@@ -93,20 +94,23 @@ def _mark(rank: int, window: RankedWindow, address: str, answer: Answer, top: fl
     onset_s, offset_s, score = window
     left = 100 * onset_s / answer.duration_s
     width = max(100 * (offset_s - onset_s) / answer.duration_s, NARROWEST)
+    # a moment inside a longer one lies on top of it; each rank's number has a line of its own
+    layer = 1 + sum(end_s - start_s > offset_s - onset_s for start_s, end_s, _ in answer.windows)
     return (
         f'<button type="button" class="mark" {_sound(rank, window, address, answer)} '
-        f'style="left: {left:.3f}%; width: {width:.3f}%; --strength: {score / top:.3f}" '
+        f'style="left: {left:.3f}%; width: {width:.3f}%; --strength: {score / top:.3f}; '
+        f'--line: {rank - 1}; z-index: {layer}" '
         f'title="{rank}: {clock(onset_s)} to {clock(offset_s)}, score {score:.3f}">'
         f"<span>{rank}</span></button>"
     )
 
 
-def _row(rank: int, window: RankedWindow, address: str, answer: Answer, top: float) -> str:
+def _row(rank: int, window: RankedWindow, address: str, answer: Answer) -> str:
     onset_s, offset_s, score = window
     return (
         f"<tr {_sound(rank, window, address, answer)}><td>{rank}</td>"
         f"<td>{clock(onset_s)}</td><td>{clock(offset_s)}</td><td>{offset_s - onset_s:g} s</td>"
-        f'<td class="score"><span style="--share: {100 * score / top:.1f}%"></span>{score:.3f}</td>'
+        f'<td class="score"><span style="--share: {100 * score:.1f}%"></span>{score:.3f}</td>'
         f'<td><button type="button" aria-label="play moment {rank}">Play</button></td></tr>'
     )
 
@@ -121,6 +125,7 @@ def _sound(rank: int, window: RankedWindow, address: str, answer: Answer) -> str
 
 def _axis(duration_s: Seconds) -> str:
     labels = "".join(
-        f'<span style="left: {100 * at / duration_s:.3f}%">{clock(at)}</span>' for at in ticks(duration_s)
+        f'<span style="left: {100 * at / duration_s:.3f}%; --lean: {at / duration_s:.3f}">{clock(at)}</span>'
+        for at in ticks(duration_s)
     )
     return f'<div class="axis" aria-hidden="true">{labels}</div>'

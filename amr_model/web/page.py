@@ -5,9 +5,10 @@ Works without a network: system fonts, nothing from a content-delivery network, 
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import shutil
 import tempfile
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
@@ -17,8 +18,6 @@ import gradio as gr
 from amr_model.web import markup
 from amr_model.web.listener import Listener
 from clotho_long.core.errors import ClothoLongError
-
-logger = logging.getLogger(__name__)
 
 TITLE = "Find the moment"
 EXPLANATION = (
@@ -34,32 +33,52 @@ MONO_FONTS = ("ui-monospace", "Menlo", "Consolas", "monospace")
 Search = Path | None  # the folder with the cuts of a visitor's last search
 
 
+def find(
+    listener: Listener, recording: Path | None, text: str, cuts_dir: Path, *, top: int = DEFAULT_TOP
+) -> tuple[str, Search]:
+    """What the page shows for a search, and the new folder below `cuts_dir` with its cuts, if there are any.
+
+    What is wrong with the recording or the text becomes a message on the page.
+    """
+    queries = [line.strip() for line in text.splitlines() if line.strip()]
+    if recording is None:
+        return markup.message("There is no recording yet.", "Choose a file, or record one."), None
+    if not queries:
+        return markup.message("There is no sentence yet.", "Write what you want to hear."), None
+    if len(queries) > MAX_QUERIES:
+        fix = f"Ask at most {MAX_QUERIES} at a time."
+        return markup.message(f"These are {len(queries)} sentences.", fix), None
+    folder = Path(tempfile.mkdtemp(dir=cuts_dir))
+    try:
+        heard = listener.listen(recording, queries, folder, top=top)
+    except ClothoLongError as error:
+        _forget(folder)
+        # the name that the visitor knows, not where the file lies on this machine
+        name = f"{recording.name} " if error.where == str(recording) else ""
+        return markup.message(
+            f"{name}{error.problem}.", f"{error.fix.capitalize()}." if error.fix else ""
+        ), None
+    return markup.results(heard, _address), folder
+
+
 def make_page(listener: Listener, cuts_dir: Path) -> gr.Blocks:
     """The page; the cuts of each search go to a folder of their own below `cuts_dir`."""
 
-    def search(
+    def on_find(
         given: str | None, recorded: str | None, text: str, top: int, last: Search
     ) -> tuple[str, Search]:
         _forget(last)
-        queries = [line.strip() for line in text.splitlines() if line.strip()]
-        problem = _what_is_missing(given or recorded, queries)
-        if problem is not None:
-            return problem, None
-        folder = Path(tempfile.mkdtemp(dir=cuts_dir))
-        try:
-            heard = listener.listen(Path(given or recorded or ""), queries, folder, top=top)
-        except ClothoLongError as error:
-            _forget(folder)
-            return markup.message(_as_sentence(error, given or recorded), error.fix), None
-        return markup.results(heard, _address), folder
+        recording = given or recorded
+        return find(listener, Path(recording) if recording else None, text, cuts_dir, top=top)
 
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(KEPT_S, KEPT_S)) as page:
-        gr.HTML(f"<h1>{TITLE}</h1><p>{EXPLANATION}</p>", elem_id="title", padding=False)
-        with gr.Row(equal_height=True):
+    page: gr.Blocks = gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(KEPT_S, KEPT_S))
+    with page:
+        gr.HTML(f"<h1>{TITLE}</h1><p>{EXPLANATION}</p>", elem_id="title", apply_default_css=False)
+        with gr.Row(elem_id="form"):
             with gr.Column(min_width=320), gr.Tabs():
                 with gr.Tab("A file"):
                     given = gr.File(
-                        label="Recording: audio or video, of any length", elem_id="recording", height=150
+                        label="Recording: audio or video, of any length", elem_id="recording", height=198
                     )
                 with gr.Tab("Microphone"):
                     recorded = gr.Audio(
@@ -86,16 +105,17 @@ def make_page(listener: Listener, cuts_dir: Path) -> gr.Blocks:
             markup.invitation(),
             elem_id="results",
             js_on_load=_asset("moments.js"),
-            padding=False,
+            apply_default_css=False,
             min_height=120,
         )
+        gr.HTML(markup.colophon(listener.description), elem_id="colophon", apply_default_css=False)
         last = gr.State(None, time_to_live=KEPT_S, delete_callback=_forget)
         # whichever was given last counts
         given.upload(lambda: None, outputs=recorded, show_progress="hidden", queue=False)
         recorded.stop_recording(lambda: None, outputs=given, show_progress="hidden", queue=False)
         gr.on(
             [button.click, query.submit],
-            search,
+            on_find,
             inputs=[given, recorded, query, top, last],
             outputs=[results, last],
             concurrency_limit=1,
@@ -103,54 +123,34 @@ def make_page(listener: Listener, cuts_dir: Path) -> gr.Blocks:
     return page
 
 
-def serve(listener: Listener, *, host: str, port: int, block: bool = True) -> gr.Blocks:
-    """Serve the page at an address; with `block` until it is interrupted.
+@contextlib.contextmanager
+def serving(listener: Listener, *, host: str, port: int, cuts_dir: Path) -> Iterator[gr.Blocks]:
+    """The page, served at an address by threads of this process until the block ends.
 
     Raises:
         OSError: the port is taken.
     """
-    cuts_dir = Path(tempfile.mkdtemp(prefix="amr-serve-"))
     page = make_page(listener, cuts_dir)
+    page.launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        allowed_paths=[str(cuts_dir)],
+        theme=gr.themes.Default(
+            primary_hue="indigo", neutral_hue="slate", font=list(FONTS), font_mono=list(MONO_FONTS)
+        ),
+        css=_asset("page.css"),
+        footer_links=[],
+        ssr_mode=False,
+        pwa=False,
+        enable_monitoring=False,
+    )
     try:
-        page.launch(
-            server_name=host,
-            server_port=port,
-            share=False,
-            quiet=True,
-            prevent_thread_lock=True,
-            allowed_paths=[str(cuts_dir)],
-            theme=gr.themes.Default(
-                primary_hue="indigo", neutral_hue="slate", font=list(FONTS), font_mono=list(MONO_FONTS)
-            ),
-            css=_asset("page.css"),
-            footer_links=[],
-            ssr_mode=False,
-            pwa=False,
-            enable_monitoring=False,
-        )
-        if block:
-            page.block_thread()
+        yield page
     finally:
-        if block:
-            page.close()
-            shutil.rmtree(cuts_dir)
-    return page
-
-
-def _what_is_missing(recording: str | None, queries: list[str]) -> str | None:
-    if recording is None:
-        return markup.message("There is no recording yet.", "Choose a file, or record one.")
-    if not queries:
-        return markup.message("There is no sentence yet.", "Write what you want to hear.")
-    if len(queries) > MAX_QUERIES:
-        return markup.message(f"These are {len(queries)} sentences.", f"Ask at most {MAX_QUERIES} at a time.")
-    return None
-
-
-def _as_sentence(error: ClothoLongError, recording: str | None) -> str:
-    """An error with the name that the visitor knows the file by, not where it lies on this machine."""
-    name = f"{Path(recording).name} " if recording and error.where == str(recording) else ""
-    return f"{name}{error.problem}."
+        page.close(verbose=False)
 
 
 def _address(file: Path) -> str:

@@ -38,13 +38,13 @@ def cached_waveform(
 
 def cached_levels(path: Path, block_samples: int) -> Levels:
     """The levels of a cached sound, measured once and kept beside it."""
-    levels_path = path.with_suffix(f".{block_samples}.npz")
+    levels_path = path.with_suffix(f".{block_samples}.npy")
     if not levels_path.is_file():
         measured = measure_levels(open_waveform(path), block_samples)
         with atomic_path(levels_path) as part:
-            np.savez(part, energy=measured.energy, peak=measured.peak)
-    with np.load(levels_path) as arrays:
-        return Levels(block_samples=block_samples, energy=arrays["energy"], peak=arrays["peak"])
+            np.save(part, np.stack([measured.energy, measured.peak]))
+    energy, peak = np.load(levels_path)
+    return Levels(block_samples=block_samples, energy=energy, peak=peak.astype(np.float32))
 
 
 def open_waveform(path: Path) -> Waveform:

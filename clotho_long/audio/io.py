@@ -84,7 +84,7 @@ def stream_mono(
             resampler = soxr.ResampleStream(native_hz, sample_rate_hz, 1, "float32", RESAMPLING_QUALITY)
         num_samples = 0
         for block in source.blocks():  # [sample, channel]
-            mono = block[:, 0] if channels == "first" or block.shape[1] == 1 else block.mean(axis=1)
+            mono = block[:, 0] if channels == "first" else _mean_of_channels(block)
             if not np.isfinite(mono).all():
                 place_s = (num_samples + int(np.argmin(np.isfinite(mono)))) / native_hz
                 raise AudioError(f"holds NaN or infinite samples at {place_s:.2f} s", path, "export it again")
@@ -167,6 +167,17 @@ def _opened(path: Path) -> _SoundFile | _AvFile:
         return _SoundFile(path)
     except soundfile.LibsndfileError:
         return _AvFile(path)
+
+
+def _mean_of_channels(block: npt.NDArray[np.float32]) -> Waveform:
+    """[sample, channel] -> [sample], column by column: a mean over a short last axis is slow."""
+    if block.shape[1] == 1:
+        return block[:, 0]
+    total = block[:, 0].copy()
+    for channel in range(1, block.shape[1]):
+        total += block[:, channel]
+    total /= np.float32(block.shape[1])
+    return total
 
 
 class _SoundFile:

@@ -20,8 +20,10 @@ HOP_SAMPLES = 512
 NUM_BANDS = 96
 LOWEST_HZ = 60.0
 FLOOR_POWER = 1e-10  # -100 dB of full scale
-# A picture shows this much below its loudest point; more would show the noise floor of the recorder.
-RANGE_DB = 65.0
+# A band is drawn relative to its own median, by this share: what stands out from a steady background is ink,
+# and a sound that never stops still leaves a trace.
+WHITENING = 0.8
+RANGE_DB = (-2.0, 32.0)  # paper and full ink, relative to the median of the picture
 # paper to ink, so that coloured marks stand out on it
 INK = ("#ffffff", "#e4e8f7", "#a9b4e0", "#5a68b5", "#272a6b", "#0d0f2e")
 
@@ -30,7 +32,7 @@ Levels = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(arbitrary_types_allowed=True))
 class Spectrogram:
-    """Levels of a recording, [band, column] in dB of full scale, low bands first; columns fill its duration."""
+    """Levels of a recording, [band, column] in dB of full scale, low bands first."""
 
     levels_db: Levels
     duration_s: Seconds
@@ -43,8 +45,9 @@ class Spectrogram:
 def spectrogram(path: Path, *, max_columns: int = 1400) -> Spectrogram:
     """The spectrogram of a file, read block by block.
 
-    A column covers 32 ms or a power of two times that, so that there are at most `max_columns`; its levels are
-    the loudest within it, or short events would vanish from long recordings.
+    Columns are equally long (32 ms or a power of two times that; the last one covers what is left), and there
+    are at most `max_columns`. Their levels are the loudest within them, or short events would vanish from
+    long recordings.
 
     Raises:
         AudioError: the file cannot be read.
@@ -65,12 +68,15 @@ def to_png(picture: Spectrogram) -> bytes:
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.image import imsave
 
+    background_db = np.median(picture.levels_db, axis=1, keepdims=True)
+    relative_db = picture.levels_db - WHITENING * background_db
+    paper_db, ink_db = np.median(relative_db) + np.array(RANGE_DB)
     file = io.BytesIO()
     imsave(
         file,
-        picture.levels_db,
-        vmin=picture.loudest_db - RANGE_DB,
-        vmax=picture.loudest_db,
+        relative_db,
+        vmin=paper_db,
+        vmax=max(ink_db, float(relative_db.max()) - 6),
         cmap=LinearSegmentedColormap.from_list("ink", INK),
         origin="lower",
         format="png",

@@ -101,7 +101,7 @@ def encode_recordings(
     job = _AudioJob(folder=folder, encoder=encoder, windows=windows)
     ids = [recording.recording_id for recording in recordings]
     _refuse_bad_ids(ids, folder)
-    refuse_other_makers(folder, audio_note(encoder.load(), windows, {}), replaced=set(ids))
+    refuse_other_makers(folder, audio_note(encoder, windows, {}), replaced=set(ids))
     waiting: list[Recording] = []
     problems: list[str] = []
     for recording in recordings:
@@ -151,19 +151,18 @@ def encode_queries(
     folder = FeatureFolder(features_dir=features_dir, kind="text")
     qids = [query.qid for query in queries]
     _refuse_bad_ids(qids, folder)
-    loaded = encoder.load()
-    refuse_other_makers(folder, text_note(loaded, ""), replaced=set(qids))
+    refuse_other_makers(folder, text_note(encoder, ""), replaced=set(qids))
     chosen = set(qids if wanted is None else wanted)
     waiting = {
         query.qid
         for query in queries
         if query.qid in chosen
-        and not is_done(folder, query.qid, text_note(loaded, query.query), overwrite=overwrite)
+        and not is_done(folder, query.qid, text_note(encoder, query.query), overwrite=overwrite)
     }
     job = _TextJob(folder=folder, encoder=encoder, waiting=frozenset(waiting))
     groups = [tuple(queries[at : at + TEXTS_AT_A_TIME]) for at in range(0, len(queries), TEXTS_AT_A_TIME)]
     groups = [group for group in groups if any(query.qid in waiting for query in group)]
-    if _works_alone(loaded, crew):
+    if _works_alone(encoder.load(), crew):
         crew = dataclasses.replace(crew, jobs=1)
     crew.share(job, groups, unit=f"{TEXTS_AT_A_TIME} queries")
     return EncodeCounts(written=len(waiting), done_before=len(chosen) - len(waiting), problems=())
@@ -203,7 +202,7 @@ class _AudioJob:
                 started.extend((r, _Ahead(self._pieces(r), pool)) for r in islice(waiting, 1))
 
     def note(self, recording: Recording) -> MadeBy:
-        return audio_note(self.encoder.load(), self.windows, recording.sound.identity())
+        return audio_note(self.encoder, self.windows, recording.sound.identity())
 
     def _pieces(self, recording: Recording) -> Iterator[Windows]:
         encoder = self.encoder.load()
@@ -234,7 +233,7 @@ class _TextJob:
         for query, rows in zip(group, matrices, strict=True):
             if query.qid in self.waiting:
                 path = self.folder.file(query.qid)
-                write_features(path, rows, self.folder.key, text_note(encoder, query.query))
+                write_features(path, rows, self.folder.key, text_note(self.encoder, query.query))
 
 
 class _Ahead(Iterable[Windows]):

@@ -47,6 +47,10 @@ class EncoderChoice:
         """
         return _loaded(self)
 
+    def provenance(self) -> MadeBy:
+        """What the encoder says made its numbers, asked once in each process: it may hash its weights."""
+        return _provenance(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowChoice:
@@ -67,15 +71,6 @@ def pieces_of(blocks: Iterable[Waveform], encoder: Encoder, choice: WindowChoice
     """The windows of a recording, whose blocks are at the encoder's rate, as the encoder is to get them."""
     grid = choice.grid(encoder)
     return grid.cut(first_seconds(blocks, grid.sample_rate_hz, choice.max_s), PIECE_WINDOWS)
-
-
-def encode_recording(blocks: Iterable[Waveform], encoder: Encoder, choice: WindowChoice) -> Features:
-    """The features [window, dim] of one recording, whose blocks are at the encoder's rate.
-
-    Raises:
-        FeatureError: as `encode_piece`; what reading the blocks raises.
-    """
-    return np.concatenate([encode_piece(piece, encoder) for piece in pieces_of(blocks, encoder, choice)])
 
 
 def encode_piece(piece: Windows, encoder: Encoder) -> Features:
@@ -101,19 +96,19 @@ def encode_texts(texts: Sequence[str], encoder: Encoder) -> list[Features]:
     return matrices
 
 
-def audio_note(encoder: Encoder, choice: WindowChoice, source: MadeBy) -> MadeBy:
+def audio_note(encoder: EncoderChoice, windows: WindowChoice, source: MadeBy) -> MadeBy:
     """What is written beside audio features; `source` says what the sound was made of."""
     return _plain(
         {
             "encoder": encoder.provenance(),
-            "windows": choice.convention,
-            "max_s": choice.max_s,
+            "windows": windows.convention,
+            "max_s": windows.max_s,
             "source": source,
         }
     )
 
 
-def text_note(encoder: Encoder, query: str) -> MadeBy:
+def text_note(encoder: EncoderChoice, query: str) -> MadeBy:
     """What is written beside text features."""
     return _plain({"encoder": encoder.provenance(), "source": {"query": query}})
 
@@ -165,6 +160,11 @@ def refuse_other_makers(folder: FeatureFolder, note: MadeBy, *, replaced: Contai
 @lru_cache(maxsize=1)
 def _loaded(choice: EncoderChoice) -> Encoder:
     return load_encoder(choice.name, weights=choice.weights, device=choice.device, precision=choice.precision)
+
+
+@lru_cache(maxsize=1)
+def _provenance(choice: EncoderChoice) -> MadeBy:
+    return choice.load().provenance()
 
 
 def _plain(note: MadeBy) -> MadeBy:

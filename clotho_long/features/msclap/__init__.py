@@ -51,11 +51,11 @@ class MsClapEncoder:
         tokenizer: Path | None,
         kernel: ctypes.CDLL | None,
     ) -> None:
-        self._weights, self._device, self._precision = weights, device, precision
+        self._weights, self.device, self._precision = weights, device, precision
         self._tokenizer, self._kernel = tokenizer, kernel
 
     def provenance(self) -> dict[str, Any]:
-        return {"encoder": self.name, "weights": self._weights.sha256, "precision": self._precision}
+        return {"name": self.name, "weights": self._weights.sha256, "precision": self._precision}
 
     @torch.inference_mode()
     def encode_windows(self, windows: Matrix) -> Matrix:
@@ -70,17 +70,17 @@ class MsClapEncoder:
             raise FeatureError(
                 f"windows of shape {windows.shape} instead of (windows, {WINDOW_SAMPLES})", self.name
             )
-        on_gpu = self._device.type == "cuda"
+        on_gpu = self.device.type == "cuda"
         rows = torch.empty(len(windows), self.dim, pin_memory=on_gpu)
         step = GPU_WINDOWS if on_gpu else KERNEL_WINDOWS if self._kernel else CPU_WINDOWS
         with _matrix_precision(self._precision):
             for start in range(0, len(windows), step):
                 batch = torch.from_numpy(np.ascontiguousarray(windows[start : start + step], np.float32))
                 batch = batch.pin_memory() if on_gpu else batch
-                embedded = self._audio(batch.to(self._device, non_blocking=True))
+                embedded = self._audio(batch.to(self.device, non_blocking=True))
                 rows[start : start + step].copy_(embedded, non_blocking=True)
         if on_gpu:
-            torch.cuda.synchronize(self._device)
+            torch.cuda.synchronize(self.device)
         return rows.numpy()
 
     @torch.inference_mode()
@@ -94,16 +94,16 @@ class MsClapEncoder:
         tower = AudioTower(self._weights.audio, where=self._weights.path, dtype=self._dtype)
         if self._kernel:
             return NativeTower(self._kernel, tower)
-        if self._device.type == "cpu" and can_pack():
+        if self.device.type == "cpu" and can_pack():
             tower.pack()
-        return tower.to(self._device).eval()
+        return tower.to(self.device).eval()
 
     @cached_property
     def _text(self) -> TextTower:
         beside = self._weights.path.parent / TOKENIZER_FOLDER
         folder = self._tokenizer or (beside if beside.is_dir() else None)
         tower = TextTower(self._weights.text, load_tokenizer(folder), dtype=self._dtype)
-        return tower.to(self._device).eval()
+        return tower.to(self.device).eval()
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -119,7 +119,7 @@ class NativeTower:
         )
 
     def __call__(self, windows: Tensor) -> Tensor:
-        """[window, 44100] -> [window, 768] on as many threads as torch has; their count changes nothing."""
+        """[window, 44100] -> [window, 768] on torch's number of threads, which no number depends on."""
         patches = self._front_end(windows).contiguous()
         embeddings = torch.empty(len(patches), WIDTH)
         failed = self._embed(

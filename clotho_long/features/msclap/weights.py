@@ -19,6 +19,7 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import FeatureError
+from clotho_long.features.msclap.hub import hub_file
 from clotho_long.features.msclap.layout import DEPTHS, HEADS, WIDTHS, relative_position_index, shift_mask
 
 HUB_REPOSITORY = "microsoft/msclap"
@@ -69,21 +70,9 @@ def find_weights(weights: Path | None) -> Path:
         if not weights.is_file():
             raise FeatureError("no such weights file", weights, "check --weights")
         return weights
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(HUB_REPOSITORY, HUB_FILE, local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass
-    try:
-        return Path(hf_hub_download(HUB_REPOSITORY, HUB_FILE))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError):
-        raise FeatureError(
-            "is not in the Hugging Face cache and cannot be downloaded",
-            f"{HUB_REPOSITORY}/{HUB_FILE}",
-            "fetch it where there is a network and pass it with --weights FILE",
-        ) from None
+    return hub_file(
+        HUB_REPOSITORY, HUB_FILE, fix="fetch it where there is a network and pass it with --weights FILE"
+    )
 
 
 def read_weights(path: Path) -> Weights:

@@ -1,0 +1,78 @@
+"""LAION-CLAP as an encoder of the common protocol, on a small model with random weights."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from clotho_long.core.errors import ConfigError, FeatureError
+from clotho_long.features.laion import load_laion
+
+transformers = pytest.importorskip("transformers")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("laion")
+    torch.manual_seed(0)
+    model = transformers.ClapModel(
+        transformers.ClapConfig(
+            audio_config={
+                "depths": [1, 1, 1, 1],
+                "num_attention_heads": [1, 2, 2, 4],
+                "patch_embeds_hidden_size": 8,
+                "hidden_size": 64,
+            },
+            text_config={
+                "vocab_size": 300,
+                "hidden_size": 32,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "intermediate_size": 32,
+            },
+            projection_dim=16,
+        )
+    )
+    model.save_pretrained(folder)
+    transformers.ClapFeatureExtractor().save_pretrained(folder)
+    letters = ["<s>", "<pad>", "</s>", "<unk>", *(chr(code) for code in range(33, 127)), "Ġ", "<mask>"]
+    (folder / "vocab.json").write_text(json.dumps({letter: index for index, letter in enumerate(letters)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return folder
+
+
+def test_windows_and_texts_become_finite_vectors_that_differ(folder):
+    encoder = load_laion(folder, "cpu")
+    windows = np.random.default_rng(0).uniform(-0.5, 0.5, (3, encoder.window_samples)).astype(np.float32)
+    windows[1] = 0
+    rows = encoder.encode_windows(windows)
+    assert (rows.dtype, rows.shape) == (np.float32, (3, encoder.dim))
+    assert np.isfinite(rows).all()
+    assert np.abs(rows[0] - rows[1]).max() > 1e-4
+    np.testing.assert_array_equal(encoder.encode_windows(windows), rows)
+    short, long = encoder.encode_texts(["rain", "a dog barks"])
+    assert (short.dtype, short.shape) == (np.float32, (6, 32))  # four letters, begin and end
+    assert long.shape[0] > short.shape[0]
+
+
+def test_no_windows_give_no_rows(folder):
+    encoder = load_laion(folder, "cpu")
+    assert encoder.encode_windows(np.empty((0, 48000), np.float32)).shape == (0, encoder.dim)
+
+
+def test_provenance_follows_the_weights(folder):
+    first, second = load_laion(folder, "cpu"), load_laion(folder, "cpu")
+    assert first.provenance() == second.provenance()
+    with torch.no_grad():
+        next(second._model.parameters()).add_(1)
+    assert first.provenance() != second.provenance()
+
+
+def test_absent_models_and_other_precisions_are_refused(tmp_path):
+    with pytest.raises(FeatureError, match=r"holds no CLAP model that can be loaded"):
+        load_laion(tmp_path, "cpu")
+    with pytest.raises(ConfigError, match=r"laion-clap has no precision 'bf16'"):
+        load_laion(tmp_path, "cpu", "bf16")

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+import soundfile
+
+from clotho_long.core.errors import AudioError
+from tests.web.builders import (
+    MOMENTS,
+    RATE_HZ,
+    AlwaysThere,
+    CountingEncoder,
+    make_listener,
+    write_recording,
+    write_silence,
+)
+
+
+def test_each_query_is_answered_and_its_moments_can_be_heard(tmp_path):
+    recording = write_recording(tmp_path / "street.wav")
+    heard = make_listener().listen(recording, ["a dog", "a tram"], tmp_path / "cuts", top=3)
+    assert [answer.query for answer in heard.answers] == ["a dog", "a tram"]
+    for answer, cuts in zip(heard.answers, heard.cuts, strict=True):
+        assert [window[:2] for window in answer.windows] == list(MOMENTS)
+        for (onset_s, offset_s), cut in zip(MOMENTS, cuts, strict=True):
+            assert soundfile.info(cut).frames == (offset_s - onset_s) * RATE_HZ
+    assert len({cut for cuts in heard.cuts for cut in cuts}) == 2 * len(MOMENTS)
+    assert heard.picture.duration_s == pytest.approx(20.0)
+
+
+def test_no_more_moments_than_asked_for(tmp_path):
+    recording = write_recording(tmp_path / "street.wav")
+    heard = make_listener().listen(recording, ["a dog"], tmp_path / "cuts", top=2)
+    assert [len(answer.windows) for answer in heard.answers] == [2] == [len(cuts) for cuts in heard.cuts]
+
+
+def test_a_second_question_about_a_recording_does_not_encode_it_again(tmp_path):
+    encoder, network = CountingEncoder(), AlwaysThere()
+    listener = make_listener(network, encoder)
+    recording = write_recording(tmp_path / "street.wav")
+    for number, query in enumerate(("a dog", "a tram")):
+        listener.listen(recording, [query], tmp_path / f"cuts{number}", top=1)
+    assert encoder.num_windows == 20
+    assert network.num_calls == 2
+
+
+def test_a_recording_that_was_replaced_is_encoded_again(tmp_path):
+    encoder = CountingEncoder()
+    listener = make_listener(encoder=encoder)
+    recording = write_recording(tmp_path / "street.wav")
+    listener.listen(recording, ["a dog"], tmp_path / "before", top=1)
+    write_recording(recording, 30.0)
+    os.utime(recording, ns=(0, 1))
+    heard = listener.listen(recording, ["a dog"], tmp_path / "after", top=1)
+    assert encoder.num_windows == 50
+    assert heard.answers[0].duration_s == pytest.approx(30.0)
+
+
+def test_silence_is_refused_before_it_is_encoded(tmp_path):
+    encoder = CountingEncoder()
+    silence = write_silence(tmp_path / "silence.wav")
+    with pytest.raises(AudioError, match=r"silence\.wav: holds nothing but silence"):
+        make_listener(encoder=encoder).listen(silence, ["a dog"], tmp_path / "cuts", top=1)
+    assert encoder.num_windows == 0
+
+
+def test_a_recording_that_is_gone_is_named(tmp_path):
+    with pytest.raises(AudioError, match=r"gone\.wav: no such file; choose it again"):
+        make_listener().listen(tmp_path / "gone.wav", ["a dog"], tmp_path / "cuts", top=1)
