@@ -30,7 +30,13 @@ from pipelines import charts
 from pipelines.command import pipeline_options, settings_from, speaker
 from pipelines.pretrain_finetune import TrainingSets
 from pipelines.report import Picture, ReportPage, Section, Table, write_report
-from pipelines.sections import HEADLINES, curves_section, lengths_section, settings_section
+from pipelines.sections import (
+    HEADLINES,
+    annotations_section,
+    curves_section,
+    lengths_section,
+    settings_section,
+)
 from pipelines.steps import Step, StepRun, run_steps
 from pipelines.training import PREDICTIONS, LabelledSet, score_step, settings_of, train_step
 
@@ -209,6 +215,14 @@ def _report(settings: AblationSettings, out: Path, runs: Sequence[StepRun]) -> R
             _table_section(settings, values),
             lengths_section({name: _scored(out, name, seed) for name in (settings.systems[0], last)}),
             curves_section({name: run for name, run in finetuned.items() if run.is_dir()}),
+            annotations_section(
+                {
+                    "pretrain, train": settings.pretrain.train.annotations,
+                    "fine-tune, train": settings.finetune.train.annotations,
+                    "fine-tune, valid": settings.finetune.valid.annotations,
+                    "test": settings.test.annotations,
+                }
+            ),
             settings_section(settings, runs),
         ),
     )

@@ -26,6 +26,7 @@ from pipelines.command import pipeline_options, settings_from, speaker
 from pipelines.examples import choose_examples
 from pipelines.report import ReportPage, write_report
 from pipelines.sections import (
+    annotations_section,
     curves_section,
     examples_section,
     lengths_section,
@@ -176,6 +177,14 @@ def _report(settings: RetrievalSettings, out: Path, runs: Sequence[StepRun]) -> 
             lengths_section(scored),
             examples_section(examples),
             curves_section({"pretraining": out / "pretrained", "fine-tuning": out / "finetuned"}),
+            annotations_section(
+                {
+                    "pretrain, train": settings.pretrain.train.annotations,
+                    "fine-tune, train": settings.finetune.train.annotations,
+                    "fine-tune, valid": settings.finetune.valid.annotations,
+                    "test": settings.test.annotations,
+                }
+            ),
             settings_section(settings, runs),
         ),
     )

@@ -8,8 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from amr_model.data import read_annotations
+from amr_model.evaluation import LENGTH_BANDS_S
 from clotho_long.build.stats import of_corpus, plot_distributions
 from clotho_long.core.config import to_plain
+from clotho_long.core.records import Query
 from clotho_long.corpus import Corpus
 from pipelines import charts
 from pipelines.report import Block, Example, Headline, Picture, Section, Table, Text
@@ -203,6 +208,47 @@ def corpus_section(title: str, corpus: Corpus, *, name: str) -> Section:
     )
 
 
+def annotations_section(files: Mapping[str, Path]) -> Section:
+    """What some annotation files hold, by the name of their part."""
+    queries_of = {name: read_annotations(path) for name, path in files.items()}
+    rows = []
+    for name, queries in queries_of.items():
+        recordings = {query.recording_id: query.duration_s for query in queries}
+        lengths = _moment_lengths(queries)
+        rows.append(
+            (
+                name,
+                f"{len(recordings):,}",
+                f"{sum(recordings.values()) / 3600:,.1f}",
+                f"{len(queries):,}",
+                f"{len(lengths):,}",
+                f"{np.median(lengths):.1f}" if lengths else "",
+            )
+        )
+    shares = {
+        name: {
+            band: 100 * float(np.mean([low < length <= high for length in lengths]))
+            for band, (low, high) in LENGTH_BANDS_S.items()
+        }
+        for name, queries in queries_of.items()
+        if (lengths := _moment_lengths(queries))
+    }
+    return Section(
+        title="Annotations",
+        blocks=(
+            Table(
+                header=("", "recordings", "hours", "queries", "moments", "median length (s)"),
+                rows=tuple(rows),
+            ),
+            Picture(
+                name="annotations-lengths",
+                content=charts.bars(shares, title="Length of moments", label="% of moments"),
+                caption="How long the moments of each part are.",
+            ),
+        ),
+    )
+
+
 def settings_section(settings: Any, runs: Sequence[StepRun]) -> Section:
     """All settings, and what each step cost."""
     flat = _flat(to_plain(settings))
@@ -234,6 +280,10 @@ def figure_of(metrics: Metrics, name: str) -> float:
     """A headline figure in percent."""
     brief: dict[str, float] = metrics["brief"]
     return brief[f"MR-full-{name}"]
+
+
+def _moment_lengths(queries: Sequence[Query]) -> list[float]:
+    return [moment.duration_s for query in queries for moment in query.moments]
 
 
 def _with_interval(metrics: Metrics, figure: str) -> str:

@@ -194,6 +194,37 @@ def test_a_killed_pipeline_goes_on_with_the_step_that_it_was_in(tmp_path: Path) 
     assert (tmp_path / "b").read_text() == "text"
 
 
+def beat(path: Path) -> None:
+    for number in range(3000):
+        path.write_text(str(number))
+        time.sleep(0.02)
+
+
+KILLED_WITH_PROCESSES = """
+import functools, sys
+from pathlib import Path
+from tests.pipelines.test_steps import beat, make_step, run
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    action = functools.partial(beat, folder / "a")
+    run([make_step("a", folder, action=action, whole_machine=False)], folder, jobs=2)
+"""
+
+
+def test_no_process_outlives_a_killed_pipeline(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", KILLED_WITH_PROCESSES, str(tmp_path)])
+    while not (tmp_path / "a").exists() or not (tmp_path / "a").read_text():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = ""
+    while (now := (tmp_path / "a").read_text()) != before:
+        assert now != "2999", "it ran to its end"
+        before = now
+        time.sleep(0.5)
+
+
 def test_a_stamp_that_cannot_be_read_lets_its_step_run(tmp_path: Path) -> None:
     steps = [make_step("a", tmp_path)]
     run(steps, tmp_path)
