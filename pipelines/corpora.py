@@ -81,6 +81,7 @@ def corpus_steps(
         counts = render(
             corpus,
             splits=corpus.planned_splits,
+            overwrite=True,
             jobs=crew.jobs,
             scheduler=crew.scheduler,
             watch=crew.watch,
@@ -95,7 +96,11 @@ def corpus_steps(
             precision=settings.precision,
         )
         for counts in extract_corpus(
-            corpus, encoder=encoder, windows=WindowChoice(convention=settings.windows), crew=crew
+            corpus,
+            encoder=encoder,
+            windows=WindowChoice(convention=settings.windows),
+            overwrite=True,
+            crew=crew,
         ):
             _refuse(counts.problems, corpus)
 
@@ -129,6 +134,7 @@ def corpus_steps(
             after=(scan_name, plan_name),
             outputs=(corpus.features_dir,),
             code=("clotho_long.build.extract", *ENCODER_CODE),
+            judges=True,
         ),
     ]
     if settings.render:
@@ -139,6 +145,7 @@ def corpus_steps(
                 after=(scan_name, plan_name),
                 outputs=(corpus.root / "audio",),
                 code=("clotho_long.build.render",),
+                judges=True,
             )
         )
     steps.append(

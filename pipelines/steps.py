@@ -42,6 +42,8 @@ class Step:
         outputs: files and folders that are this step's alone.
         code: modules whose source, with all that they import of ours, makes the result.
         whole_machine: False for what takes one core and can be pickled: several of these run side by side.
+        judges: the action knows by notes in the files which of them are still right: changed code alone
+            deletes nothing.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Step:
     after: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     whole_machine: bool = True
+    judges: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +154,7 @@ class _Session:
 
 def _run(step: Step, stamp_file: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Run a step between two stamps: the first says what is being made, the last that it is whole."""
-    if before and not _same(before, now):
+    if before and not _same(before, now) and not (step.judges and _same(before, now, but="code")):
         for path in step.outputs:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     write_json(stamp_file, {**now, "finished": False})
@@ -207,8 +210,8 @@ def _changed_keys(before: Any, now: Any, prefix: str = "") -> list[str]:
     ]
 
 
-def _same(before: dict[str, Any], now: dict[str, Any]) -> bool:
-    return all(before.get(part) == now[part] for part in now)
+def _same(before: dict[str, Any], now: dict[str, Any], *, but: str = "") -> bool:
+    return all(before.get(part) == now[part] for part in now if part != but)
 
 
 def _finished(step: Step, stamp: dict[str, Any]) -> dict[str, Any]:
@@ -227,9 +230,11 @@ def _read_stamp(path: Path) -> dict[str, Any]:
 
 
 def fingerprint_tree(path: Path) -> str:
-    """Identifies a file or all files of a folder, by names and content."""
+    """Identifies a file or all files of a folder, by names and content; packed features are a cache."""
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
+        files = sorted(
+            file for file in path.rglob("*") if file.is_file() and file.parent.name != PACKED_FOLDER
+        )
         return fingerprint([[file.relative_to(path).as_posix(), fingerprint_file(file)] for file in files])
     return fingerprint_file(path)
 

@@ -90,6 +90,22 @@ def test_changed_code_is_named_by_its_module(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("judges", [False, True])
+def test_changed_code_deletes_what_the_step_cannot_judge(tmp_path: Path, judges: bool) -> None:
+    output = tmp_path / "a"
+    before: list[bool] = []
+
+    def make() -> None:
+        before.append(output.exists())
+        write(output, "text")
+
+    step = make_step("a", tmp_path, action=make, judges=judges)
+    run([step], tmp_path)
+    run([dataclasses.replace(step, code=("clotho_long.core.units",))], tmp_path)
+    run([dataclasses.replace(step, settings={"text": "other"})], tmp_path)
+    assert before == [False, judges, False]
+
+
 def test_a_lost_output_is_made_again(tmp_path: Path) -> None:
     steps = [make_step("a", tmp_path)]
     run(steps, tmp_path)
