@@ -89,10 +89,8 @@ def score_queries(
             "no query is left to score", "annotations", "check that both files are of one split"
         )
     windows = [() if qid in absent else by_qid[qid].windows[:MAX_RANKED] for qid in scored]
-    spans, scores = (
-        _pad([[w[:2] for w in row] for row in windows], MAX_RANKED),
-        np.full((len(scored), MAX_RANKED), np.nan),
-    )
+    spans = _pad([[w[:2] for w in ranked] for ranked in windows], MAX_RANKED)
+    scores = np.full((len(scored), MAX_RANKED), np.nan)
     for row, ranked in enumerate(windows):
         scores[row, : len(ranked)] = [w[2] for w in ranked]
     moments = [[(m.onset_s, m.offset_s) for m in truths[qid]] for qid in scored]

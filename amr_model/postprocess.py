@@ -126,8 +126,7 @@ def short_proposals(
         and which of them exist.
     """
     num_items, num_clips = saliency.shape
-    clips = np.arange(num_clips)
-    real = clips < num_rows[:, None]
+    real = np.arange(num_clips) < num_rows[:, None]
     low = np.where(real, saliency, np.inf).min(axis=1, keepdims=True)
     high = np.where(real, saliency, -np.inf).max(axis=1, keepdims=True)
     rises = high > low  # a flat curve has no peaks
@@ -135,15 +134,8 @@ def short_proposals(
     beyond = np.full((num_items, 1), -np.inf)
     before = np.concatenate([beyond, scaled[:, :-1]], axis=1)
     after = np.concatenate([scaled[:, 1:], beyond], axis=1)
-    left = scaled >= inference.proposal_threshold
-    left &= (scaled >= before) & (scaled > after) & real
-    peaks = np.zeros((num_items, inference.proposal_peaks), dtype=np.int64)
-    exists = np.zeros(peaks.shape, dtype=bool)
-    for place in range(inference.proposal_peaks):
-        peak = np.where(left, scaled, -np.inf).argmax(axis=1)  # the earlier of equals
-        exists[:, place] = left.any(axis=1)
-        peaks[:, place] = peak
-        left &= np.abs(clips - peak[:, None]) > inference.proposal_distance
+    candidates = (scaled >= inference.proposal_threshold) & (scaled >= before) & (scaled > after) & real
+    peaks, exists = _highest_peaks(scaled, candidates, inference)
     items = np.arange(num_items)[:, None]
     to_the_left = before[items, peaks] > after[items, peaks]
     starts, lengths = [], np.array(inference.proposal_lengths)
@@ -160,11 +152,8 @@ def short_proposals(
     )
     mean = (sums[items, end] - sums[items, start]) / np.maximum(end - start, 1)
     share = np.clip(mean, 0.0, 1.0)  # differences of sums may pass the bounds by rounding
-    return (
-        np.stack([start, end], axis=2).astype(np.float64),
-        share,
-        exists.repeat(len(inference.proposal_lengths), axis=1),
-    )
+    windows = np.stack([start, end], axis=2).astype(np.float64)
+    return windows, share, exists.repeat(len(inference.proposal_lengths), axis=1)
 
 
 def fit_windows(windows: Floats, end_s: Floats, *, grid_s: Seconds, min_length_s: Seconds) -> Floats:
@@ -206,6 +195,20 @@ def suppress(windows: Floats, valid: Booleans, threshold: float) -> Booleans:
     for place in range(windows.shape[1]):
         kept &= ~(too_close[:, place] & kept[:, place, None]) | (np.arange(windows.shape[1]) <= place)
     return kept
+
+
+def _highest_peaks(
+    scaled: Floats, candidates: Booleans, inference: InferenceConfig
+) -> tuple[Integers, Booleans]:
+    """[item, peak] clips, highest first (the earlier of equals), none close to a higher one; which exist."""
+    left, clips = candidates.copy(), np.arange(scaled.shape[1])
+    peaks = np.zeros((len(scaled), inference.proposal_peaks), dtype=np.int64)
+    exists = np.zeros(peaks.shape, dtype=bool)
+    for place in range(inference.proposal_peaks):
+        peak = np.where(left, scaled, -np.inf).argmax(axis=1)
+        peaks[:, place], exists[:, place] = peak, left.any(axis=1)
+        left &= np.abs(clips - peak[:, None]) > inference.proposal_distance
+    return peaks, exists
 
 
 def _scores(outputs: Outputs, quality_power: float) -> Floats:

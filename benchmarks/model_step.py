@@ -106,7 +106,8 @@ class Theirs:
         ]
         self.targets = {
             "span_labels": spans, "saliency_all_labels": targets.saliency,
-            "saliency_pos_labels": targets.saliency_positives, "saliency_neg_labels": targets.saliency_negatives,
+            "saliency_pos_labels": targets.saliency_positives,
+            "saliency_neg_labels": targets.saliency_negatives,
         }  # fmt: skip
 
     def loss(self) -> torch.Tensor:
@@ -174,7 +175,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     batch, targets = make_batch()
     print(
-        f"torch {torch.__version__}, {arguments.threads} threads, float32, {ITEMS} x {WINDOWS} windows, {TOKENS} tokens"
+        f"torch {torch.__version__}, {arguments.threads} threads, float32, "
+        f"{ITEMS} x {WINDOWS} windows, {TOKENS} tokens"
     )
     print(f"{'':<44}{'Lighthouse':>11}{'ours':>11}{'ratio':>10}")
     for architecture in (arguments.only,) if arguments.only else ("qd_detr", "uvcom"):
@@ -185,10 +187,9 @@ def main() -> None:
         )
         theirs.model.eval(), ours.model.eval()
         losses = [float(side.loss().detach()) for side in (theirs, ours)]
-        print(
-            f"{architecture}: loss {losses[0]:.5f} and {losses[1]:.5f}, apart by {abs(losses[0] - losses[1]):.1e}"
-        )
-        assert abs(losses[0] - losses[1]) < 1e-4 * abs(losses[0]), "the two do not compute the same"
+        apart = abs(losses[0] - losses[1])
+        print(f"{architecture}: loss {losses[0]:.5f} and {losses[1]:.5f}, apart by {apart:.1e}")
+        assert apart < 1e-4 * abs(losses[0]), "the two do not compute the same"
         steps = stepper(theirs, fused=False), stepper(ours, fused=True)
         compare(f"{architecture}: training step without dropout", *steps, arguments.rounds)
         theirs.model.train(), ours.model.train()

@@ -33,7 +33,7 @@ STYLE: Any = {
     "lines.linewidth": 1.8,
     "svg.hashsalt": "audio-moment-retrieval",  # the same picture gives the same bytes
 }
-SIZE_INCHES = (4.6, 2.9)
+SIZE_INCHES = (4.6, 3.2)
 
 History = Sequence[Mapping[str, Any]]  # lines of metrics.jsonl
 Interval = tuple[float, float]
@@ -49,7 +49,7 @@ def curves(runs: Mapping[str, History], *, figure: str, title: str, label: str) 
             axes.plot(epochs, [record[group][name] for record in history], label=run, color=colour)
         axes.set(xlabel="epoch", ylabel=label, title=title)
         axes.set_ylim(bottom=0)
-        axes.legend()
+        _legend_below(axes)
 
     return _drawn(draw)
 
@@ -65,7 +65,7 @@ def loss_terms(history: History, *, title: str) -> bytes:
             colour = COLOURS[place % len(COLOURS)]
             axes.plot(epochs, [record["loss"][name] for record in history], style, label=name, color=colour)
         axes.set(xlabel="epoch", ylabel="loss term", title=title, yscale="log")
-        axes.legend(ncols=2, fontsize=7.5)
+        _legend_below(axes)
 
     return _drawn(draw)
 
@@ -83,7 +83,7 @@ def bars(groups: Mapping[str, Mapping[str, float]], *, title: str, label: str) -
         axes.set_xticks(np.arange(len(places)), places)
         axes.grid(axis="x", visible=False)
         axes.set(ylabel=label, title=title)
-        axes.legend()
+        _legend_below(axes)
 
     return _drawn(draw)
 
@@ -116,6 +116,13 @@ def intervals(
         axes.set_xlim(left=0)
 
     return _drawn(draw, height=1.1 + 0.32 * len(rows))
+
+
+def _legend_below(axes: Axes) -> None:
+    """A legend that hides no line."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = 4 if max(map(len, labels)) < 12 else 2
+    axes.figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
 
 
 def _drawn(draw: Any, *, height: float = SIZE_INCHES[1]) -> bytes:

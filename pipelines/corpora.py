@@ -22,8 +22,8 @@ from clotho_long.features.windows import Convention
 from clotho_long.recipe.spec import PRESETS
 from pipelines.steps import Step
 
-# encoders are named in settings, so no import leads to them
-ENCODER_CODE = ("clotho_long.features.logmel", "clotho_long.features.msclap")
+# encoders are named in settings and kernels by the processor, so no import leads to them
+ENCODER_CODE = ("clotho_long.features.logmel", "clotho_long.features.msclap", "clotho_long.features.native")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

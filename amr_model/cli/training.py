@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,15 +75,18 @@ def train(
     On several GPUs, start it with `torchrun --nproc-per-node N -m amr_model.cli train ...`.
     """
     from amr_model.data import RetrievalSet
+    from amr_model.parallel import local_device
     from amr_model.train import train as run_training
     from clotho_long.core.config import override
 
+    is_first = os.environ.get("RANK", "0") == "0"  # of the processes of `torchrun`; the others keep quiet
+    quiet = quiet or not is_first
     set_up_logging(quiet=quiet)
     config = _settings(system, config_file, run if resume else None)
     named = {"train.epochs": epochs, "train.seed": seed, "train.precision": precision}
     short = [f"{key}={value}" for key, value in named.items() if value is not None]
     config = _reading(override(config, [*overrides, *short]), train_file, features)
-    where = chosen_device(device, jobs)
+    where = local_device(chosen_device(device, jobs))
     sets = {
         name: RetrievalSet.load(path, features, config, device=where)
         for name, path in (("train", train_file), ("valid", valid_file))
@@ -94,7 +98,8 @@ def train(
             config, sets["train"], sets["valid"], run, init=init, resume=resume, on_step=on_step
         )
     figures = ", ".join(f"{name} {value:.2f}" for name, value in trained.figures.items())
-    click.echo(f"{trained.best}: best after epoch {trained.best_epoch}, on validation {figures}")
+    if is_first:
+        click.echo(f"{trained.best}: best after epoch {trained.best_epoch}, on validation {figures}")
 
 
 @click.command()

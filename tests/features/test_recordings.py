@@ -231,7 +231,8 @@ def test_unknown_encoder_names_the_known_ones(tmp_path):
     path = write_noise(tmp_path / "r.wav", 2)
     result = CliRunner().invoke(MAIN, ["features", str(path), "--out", str(tmp_path), "--encoder", "clap"])
     assert result.exit_code == 1
-    assert "no encoder is called 'clap'; known: logmel, msclap-2023" in result.stderr
+    assert "no encoder is called 'clap'; known: " in result.stderr
+    assert "logmel, msclap-2023" in result.stderr
 
 
 @pytest.mark.parametrize("command", [command.name for command in COMMANDS])

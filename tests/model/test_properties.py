@@ -300,7 +300,7 @@ def test_every_head_and_refiner_trains_in_masked_and_reference_mode(head: str) -
 def describe(config: ExperimentConfig, batch: Batch, targets: Targets) -> dict[str, float]:
     outputs = make_model(config)(batch, for_loss=True)
     losses = Criterion.of(config)(outputs, targets, batch)
-    return {name: float(term.sum()) for name, term in losses.terms.items()}
+    return {name: term.sum().item() for name, term in losses.terms.items()}
 
 
 @pytest.mark.parametrize(

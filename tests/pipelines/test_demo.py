@@ -1,0 +1,135 @@
+"""The demonstration and the table of systems, in a size that takes seconds."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipelines import ablation, demo
+from pipelines.ablation import what_shapes_weights
+from pipelines.training import settings_of
+
+pytestmark = pytest.mark.slow
+
+TINY = (
+    "model.hidden_dim=16",
+    "model.num_heads=2",
+    "model.feedforward_dim=16",
+    "model.encoder_layers=1",
+    "model.decoder_layers=1",
+    "model.audio_centres=2",
+    "model.text_centres=2",
+    "model.em_iterations=1",
+    "train.batch_size=16",
+)
+SIZE = "{events_per_sound: 1, num_tours: 3, tour_s: 24}"
+CORPUS = "{seed: %d, size: " + SIZE + ", split: 'ratio:1,1,1', mixture: [clip_duration=16, clip_interval=4, gap.mean=3]}"
+
+
+def run_demo(out: Path, *arguments: str) -> Result:
+    settings = {
+        "mixtures": CORPUS % 1,
+        "target": CORPUS % 2,
+        "systems": "[S8]",
+        "settings": f"[{', '.join(TINY)}]",
+        "pretrain_epochs": 1,
+        "finetune_epochs": 1,
+        "examples": 1,
+    }
+    sets = [f"--set={key}={value}" for key, value in settings.items()]
+    return CliRunner().invoke(demo.main, ["--out", str(out), "--jobs", "1", *sets, *arguments])
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the demonstration filled."""
+    out = tmp_path_factory.mktemp("demo")
+    result = run_demo(out)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def test_the_demonstration_ends_in_a_report(shown: Path) -> None:
+    html = (shown / "report.html").read_text()
+    for title in ("Results", "Examples", "Training", "Settings and steps"):
+        assert f"<h2>{title}</h2>" in html
+    for row in ("S8, untrained", "S8, pretrained", "S8, fine-tuned"):
+        assert f'<th scope="row">{row}</th>' in html
+    assert "<audio" in html
+    metrics = json.loads((shown / "S8-finetune-scored" / "metrics.json").read_text())
+    shown_figure = re.search(r"\| S8, fine-tuned \| ([\d.]+) ", (shown / "report.md").read_text())
+    assert shown_figure is not None
+    assert float(shown_figure[1]) == pytest.approx(metrics["brief"]["MR-full-R1@0.5"], abs=0.06)
+
+
+def test_a_changed_epoch_trains_again_and_makes_no_corpus(shown: Path) -> None:
+    said = run_demo(shown, "--set", "finetune_epochs=2", "--until", "S8-finetune").output
+    assert "S8-finetune: settings changed: train.epochs" in said
+    assert "S8-pretrain: unchanged" in said
+    assert said.count("no output yet") == 0
+
+
+@pytest.fixture(scope="module")
+def ablation_file(shown: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def labelled(corpus: str, split: str) -> dict[str, str]:
+        root = shown / corpus / "corpus"
+        return {"annotations": str(root / "text" / f"{split}.jsonl"), "features": str(root / "features")}
+
+    sets = {
+        part: {split: labelled(corpus, split) for split in ("train", "valid")}
+        for part, corpus in (("pretrain", "mixtures"), ("finetune", "target"))
+    }
+    path = tmp_path_factory.mktemp("settings") / "ablation.yml"
+    values = {
+        **sets,
+        "test": labelled("target", "test"),
+        "systems": ["S1", "S4", "S5", "S8"],
+        "seeds": [1, 2],
+        "settings": [*TINY, "train.epochs=1"],
+        "device": "cpu",
+    }
+    path.write_text(json.dumps(values))  # JSON is YAML
+    return path
+
+
+def run_ablation(out: Path, config: Path, *arguments: str) -> list[str]:
+    """What was said of each step."""
+    command = ["--out", str(out), "--config", str(config), "--jobs", "1", *arguments]
+    result = CliRunner().invoke(ablation.main, command)
+    assert result.exit_code == 0, result.output
+    return [
+        line
+        for line in result.output.splitlines()
+        if line.endswith(("yet", "unchanged")) or "changed:" in line
+    ]
+
+
+def test_a_row_costs_what_differs_and_a_change_what_it_concerns(ablation_file: Path, tmp_path: Path) -> None:
+    said = run_ablation(tmp_path, ablation_file)
+    trained = [line.split(":")[0] for line in said if "-score" not in line]
+    of_one_seed = ["S1-seed{}-pretrain", "S1-seed{}-finetune", "S2-seed{}-pretrain", "S4-seed{}-finetune"]
+    of_one_seed.append("S8-seed{}-finetune")
+    assert trained == [name.format(seed) for seed in (1, 2) for name in of_one_seed]
+    report = (tmp_path / "report.md").read_text()
+    (s4,) = re.findall(r"\| S4 \| refinement, dense saliency \|.*", report)
+    assert "| 33.33 |" in s4
+    assert "| 21.31 |" in s4
+    assert "| against S1 |" in report
+
+    assert all(line.endswith(": unchanged") for line in run_ablation(tmp_path, ablation_file))
+    again = run_ablation(tmp_path, ablation_file, "--set", "finetune_settings=[train.learning_rate=1.0e-3]")
+    ran = {line.split(":")[0] for line in again if not line.endswith("unchanged")}
+    assert ran
+    assert all("-finetune" in name or "-score" in name for name in ran)
+
+
+def test_systems_that_differ_in_inference_alone_share_their_weights() -> None:
+    shared = {name: what_shapes_weights(settings_of(name, ())) for name in ("S4", "S5", "S6")}
+    assert shared["S4"] == shared["S5"]
+    assert shared["S5"] != shared["S6"]
+    by_map = [what_shapes_weights(settings_of(name, ["train.select_by=mAP"])) for name in ("S4", "S5")]
+    assert by_map[0] != by_map[1], "proposals change mAP, and so the epoch that is kept"
