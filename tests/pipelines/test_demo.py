@@ -27,7 +27,11 @@ TINY = (
     "train.batch_size=16",
 )
 SIZE = "{events_per_sound: 1, num_tours: 3, tour_s: 24}"
-CORPUS = "{seed: %d, size: " + SIZE + ", split: 'ratio:1,1,1', mixture: [clip_duration=16, clip_interval=4, gap.mean=3]}"
+CORPUS = (
+    "{seed: %d, size: "
+    + SIZE
+    + ", split: 'ratio:1,1,1', mixture: [clip_duration=16, clip_interval=4, gap.mean=3]}"
+)
 
 
 def run_demo(out: Path, *arguments: str) -> Result:
