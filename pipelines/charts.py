@@ -103,7 +103,7 @@ def intervals(
         at = np.arange(len(names))[::-1]
         values = np.array([value for value, _ in rows.values()])
         low, high = np.array([interval for _, interval in rows.values()]).T
-        errors = [np.maximum(values - low, 0), np.maximum(high - values, 0)]
+        errors = np.maximum([values - low, high - values], 0)
         axes.errorbar(values, at, xerr=errors, fmt="o", color=COLOURS[0], capsize=3, label="ours")
         if beside:
             there = [(beside[name], y) for name, y in zip(names, at, strict=True) if name in beside]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
+from clotho_long.build.adopt import plan_from_manifest
 from clotho_long.build.check import check
 from clotho_long.build.crew import Crew
 from clotho_long.build.extract import extract_corpus
@@ -33,6 +34,7 @@ class CorpusSettings:
     clotho: Path
     walking_tours: Path
     split: str = "published"  # of the tours, or `ratio:7,1,2`
+    manifest: Path | None = None  # recipes to take instead of drawing them; then the next four say nothing
     preset: str = "clotho-moment-long"
     mixture: tuple[str, ...] = ()  # over the preset, such as clip_duration=60
     seed: int = 2023
@@ -72,6 +74,9 @@ def corpus_steps(
         )
 
     def draw() -> None:
+        if settings.manifest is not None:
+            plan_from_manifest(corpus, settings.manifest)
+            return
         spec = override(PRESETS[settings.preset], settings.mixture)
         counts = plan(corpus, spec, preset=settings.preset, seed=settings.seed, max_clips=settings.max_clips)
         if not counts.queries.get("train"):
@@ -124,8 +129,9 @@ def corpus_steps(
             action=draw,
             settings=_only(plain, "preset", "mixture", "seed", "max_clips"),
             after=(scan_name,),
+            files=() if settings.manifest is None else (settings.manifest,),
             outputs=(corpus.root / "recipes", corpus.root / "text"),
-            code=("clotho_long.build.plan",),
+            code=("clotho_long.build.plan", "clotho_long.build.adopt"),
         ),
         Step(
             name=f"{prefix}extract",

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from pipelines import ablation, demo
+from amr_model.data import read_annotations
+from amr_model.submission import check_submission, read_predictions
+from pipelines import ablation, demo, pretrain_finetune
 from pipelines.ablation import what_shapes_weights
+from pipelines.amr_command import ablate
 from pipelines.training import settings_of
 
 pytestmark = pytest.mark.slow
@@ -77,26 +80,83 @@ def test_a_changed_epoch_trains_again_and_makes_no_corpus(shown: Path) -> None:
     assert said.count("no output yet") == 0
 
 
-@pytest.fixture(scope="module")
-def ablation_file(shown: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    def labelled(corpus: str, split: str) -> dict[str, str]:
-        root = shown / corpus / "corpus"
-        return {"annotations": str(root / "text" / f"{split}.jsonl"), "features": str(root / "features")}
+def labelled(shown: Path, corpus: str, split: str) -> dict[str, str]:
+    root = shown / corpus / "corpus"
+    return {"annotations": str(root / "text" / f"{split}.jsonl"), "features": str(root / "features")}
 
+
+def corpora_of(shown: Path) -> dict[str, object]:
+    """The settings that name what the demonstration made."""
     sets = {
-        part: {split: labelled(corpus, split) for split in ("train", "valid")}
+        part: {split: labelled(shown, corpus, split) for split in ("train", "valid")}
         for part, corpus in (("pretrain", "mixtures"), ("finetune", "target"))
     }
+    return {**sets, "test": labelled(shown, "target", "test")}
+
+
+@pytest.fixture(scope="module")
+def retrieval_file(shown: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("settings") / "retrieval.yml"
+    values = {
+        **corpora_of(shown),
+        "system": "S1",
+        "submission": labelled(shown, "target", "test"),
+        "settings": [*TINY, "train.epochs=1"],
+        "device": "cpu",
+        "threads": 1,
+    }
+    path.write_text(json.dumps(values))  # JSON is YAML
+    return path
+
+
+def test_a_retriever_is_trained_scored_and_submitted(
+    shown: Path, retrieval_file: Path, tmp_path: Path
+) -> None:
+    command = ["--out", str(tmp_path), "--config", str(retrieval_file), "--jobs", "1"]
+    result = CliRunner().invoke(pretrain_finetune.main, command)
+    assert result.exit_code == 0, result.output
+    asked = read_annotations(shown / "target" / "corpus" / "text" / "test.jsonl")
+    submitted = read_predictions(tmp_path / "submission.jsonl")
+    check_submission(submitted, asked)
+    assert "| fine-tuned |" in (tmp_path / "report.md").read_text()
+    again = CliRunner().invoke(pretrain_finetune.main, command).output
+    steps = ("pretrain", "finetune", "score-pretrained", "score-finetuned", "submit")
+    assert [line for line in again.splitlines() if ": " in line] == [f"{step}: unchanged" for step in steps]
+
+
+def test_annotations_that_are_missing_end_in_one_line(retrieval_file: Path, tmp_path: Path) -> None:
+    missing = "--set=pretrain.train.annotations=nowhere.jsonl"
+    command = ["--out", str(tmp_path), "--config", str(retrieval_file), missing]
+    result = CliRunner().invoke(pretrain_finetune.main, command)
+    assert result.exit_code == 1
+    assert result.stderr == "error: nowhere.jsonl: no such file or folder; check the settings\n"
+
+
+def test_amr_ablate_takes_corpora(shown: Path, tmp_path: Path) -> None:
+    command = [
+        "--pretrain",
+        str(shown / "mixtures" / "corpus"),
+        "--finetune",
+        str(shown / "target" / "corpus"),
+    ]
+    command += ["--systems", "S1", "--seeds", "3", "--device", "cpu", "--out", str(tmp_path), "--jobs", "1"]
+    command += [f"--set={setting}" for setting in (*TINY, "train.epochs=1")]
+    result = CliRunner().invoke(ablate, command)
+    assert result.exit_code == 0, result.output
+    assert "| S1 | baseline |" in (tmp_path / "report.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def ablation_file(shown: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("settings") / "ablation.yml"
     values = {
-        **sets,
-        "test": labelled("target", "test"),
+        **corpora_of(shown),
         "systems": ["S1", "S4", "S5", "S8"],
         "seeds": [1, 2],
         "settings": [*TINY, "train.epochs=1"],
         "device": "cpu",
     }
-    path.write_text(json.dumps(values))  # JSON is YAML
+    path.write_text(json.dumps(values))
     return path
 
 

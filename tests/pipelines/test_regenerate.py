@@ -43,6 +43,7 @@ def regenerate(out: Path, sources: tuple[Path, Path], *arguments: object) -> Res
         "mixture": f"[clip_duration={CLIP_S:g}, clip_interval={INTERVAL_S:g}, gap_s.mean=3]",
         "encoder": "logmel",
         "render": "true",
+        "manifest": "null",
     }
     sets = [f"--set={key}={value}" for key, value in settings.items()]
     return CliRunner().invoke(main, ["--out", str(out), *sets, *map(str, arguments)])
@@ -68,6 +69,7 @@ def test_a_second_run_does_nothing(whole: Path, sources: tuple[Path, Path]) -> N
     assert said == [f"{step}: unchanged" for step in ("scan", "plan", "extract", "render", "check")]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_of_a_cluster_changes_no_byte(
     whole: Path, sources: tuple[Path, Path], tmp_path: Path
 ) -> None:
