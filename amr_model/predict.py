@@ -109,7 +109,9 @@ def find_moments(
             recording=recording,
             query=query,
             duration_s=duration_s,
-            windows=answer_rows(rows, duration_s, query, text, network, config, num_windows=num_windows),
+            windows=answer_rows(
+                rows, duration_s, query, text, network, config, num_windows=num_windows, device=device
+            ),
         )
         for query, text in zip(queries, texts, strict=True)
     ]

@@ -82,7 +82,7 @@ def serve(
             click.echo(f"warning: whoever reaches {host} can use this page; there is no password", err=True)
         listener = Listener(network, config, ears, where)
         with serving(listener, host=host, port=port, cuts_dir=Path(folder)):
-            click.echo(f"http://{host}:{port} (Ctrl-C ends it)")
+            click.echo(f"http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
             threading.Event().wait()
 
 

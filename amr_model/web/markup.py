@@ -80,7 +80,9 @@ def _block(answer: Answer, addresses: Sequence[str], colour: str) -> str:
     moments = list(zip(answer.windows, addresses, strict=True))
     top = max(score for *_, score in answer.windows) or 1.0
     ranked = list(enumerate(moments, start=1))
-    marks = "".join(_mark(rank, window, address, answer, top) for rank, (window, address) in ranked)
+    # later ones lie on top: a moment inside a longer one, and of two equal ones the better
+    on_top = sorted(ranked, key=lambda item: (item[1][0][0] - item[1][0][1], -item[0]))
+    marks = "".join(_mark(rank, window, address, answer, top) for rank, (window, address) in on_top)
     rows = "".join(_row(rank, window, address, answer) for rank, (window, address) in ranked)
     return (
         f'{opening}<div class="timeline"><div class="picture" role="group" aria-label="moments">'
@@ -94,12 +96,10 @@ def _mark(rank: int, window: RankedWindow, address: str, answer: Answer, top: fl
     onset_s, offset_s, score = window
     left = 100 * onset_s / answer.duration_s
     width = max(100 * (offset_s - onset_s) / answer.duration_s, NARROWEST)
-    # a moment inside a longer one lies on top of it; each rank's number has a line of its own
-    layer = 1 + sum(end_s - start_s > offset_s - onset_s for start_s, end_s, _ in answer.windows)
     return (
         f'<button type="button" class="mark" {_sound(rank, window, address, answer)} '
         f'style="left: {left:.3f}%; width: {width:.3f}%; --strength: {score / top:.3f}; '
-        f'--line: {rank - 1}; z-index: {layer}" '
+        f'--line: {rank - 1}" '
         f'title="{rank}: {clock(onset_s)} to {clock(offset_s)}, score {score:.3f}">'
         f"<span>{rank}</span></button>"
     )

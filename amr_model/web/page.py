@@ -58,6 +58,10 @@ def find(
         return markup.message(
             f"{name}{error.problem}.", f"{error.fix.capitalize()}." if error.fix else ""
         ), None
+    except OSError as error:
+        _forget(folder)
+        problem = f"The server cannot read or write a file: {(error.strerror or str(error)).lower()}."
+        return markup.message(problem, "Whoever runs it can put that right."), None
     return markup.results(heard, _address), folder
 
 
@@ -86,6 +90,7 @@ def make_page(listener: Listener, cuts_dir: Path) -> gr.Blocks:
                         type="filepath",
                         format="wav",
                         label="Record",
+                        buttons=[],  # one of them would share the recording with the world
                         elem_id="microphone",
                     )
             with gr.Column(min_width=320):

@@ -6,6 +6,7 @@ import pytest
 import soundfile
 
 from clotho_long.core.errors import AudioError
+from tests.builders import make_mp4
 from tests.web.builders import (
     MOMENTS,
     RATE_HZ,
@@ -27,6 +28,12 @@ def test_each_query_is_answered_and_its_moments_can_be_heard(tmp_path):
             assert soundfile.info(cut).frames == (offset_s - onset_s) * RATE_HZ
     assert len({cut for cuts in heard.cuts for cut in cuts}) == 2 * len(MOMENTS)
     assert heard.picture.duration_s == pytest.approx(20.0)
+
+
+def test_the_sound_of_a_video_is_searched(tmp_path):
+    heard = make_listener().listen(make_mp4(tmp_path / "walk.mp4"), ["a dog"], tmp_path / "cuts", top=1)
+    assert heard.answers[0].windows[0][:2] == MOMENTS[0]
+    assert soundfile.info(heard.cuts[0][0]).duration == pytest.approx(3.0)
 
 
 def test_no_more_moments_than_asked_for(tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 from urllib.parse import unquote
@@ -56,3 +57,14 @@ def test_silence_is_told(tmp_path):
 
 def test_no_recording_is_told(tmp_path):
     assert "There is no recording yet." in page.find(make_listener(), None, "a dog", tmp_path)[0]
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    def no_space(*_arguments, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    listener = make_listener()
+    monkeypatch.setattr(listener, "listen", no_space)
+    html, folder = page.find(listener, write_recording(tmp_path / "street.wav"), "a dog", tmp_path)
+    assert folder is None
+    assert "cannot read or write a file: no space left on device." in html

@@ -1,0 +1,96 @@
+"""Imports point one way. Review does not see this; this test does."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Which parts of the project each part may import. A part is the longest prefix listed here.
+MAY_IMPORT = {
+    "clotho_long.core": set(),
+    "clotho_long.recipe": {"clotho_long.core"},
+    "clotho_long.audio": {"clotho_long.core"},
+    "clotho_long.sources": {"clotho_long.core", "clotho_long.audio"},
+    "clotho_long.features": {"clotho_long.core"},
+    "clotho_long.corpus": {"clotho_long.core", "clotho_long.recipe", "clotho_long.sources", "clotho_long"},
+    "clotho_long.build": {
+        "clotho_long.core",
+        "clotho_long.recipe",
+        "clotho_long.audio",
+        "clotho_long.sources",
+        "clotho_long.features",
+        "clotho_long.corpus",
+    },
+    "amr_model.model": {"clotho_long.core", "amr_model"},
+    "amr_model.losses": {"clotho_long.core", "amr_model"},
+}
+PARTS = sorted(
+    {*MAY_IMPORT, "clotho_long", "clotho_long.cli", "amr_model", "pipelines"}, key=len, reverse=True
+)
+# prediction hears new recordings, and the page shows and plays them: the model itself never touches sound
+HEAR = {"amr_model.predict", "amr_model.web", "amr_model.cli"}
+
+
+def part_of(module: str) -> str | None:
+    return next((part for part in PARTS if module == part or module.startswith(f"{part}.")), None)
+
+
+def imports_of(path: Path) -> set[str]:
+    """Modules of the project that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module)
+    return {name for name in found if part_of(name)}
+
+
+def modules() -> list[tuple[str, Path]]:
+    return [
+        (".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path)
+        for package in ("clotho_long", "amr_model", "pipelines")
+        for path in sorted((ROOT / package).rglob("*.py"))
+    ]
+
+
+@pytest.mark.parametrize(("module", "path"), modules(), ids=[name for name, _ in modules()])
+def test_imports_point_one_way(module: str, path: Path) -> None:
+    part = part_of(module)
+    for imported in imports_of(path):
+        target = part_of(imported)
+        assert not (imported.startswith("pipelines") and part != "pipelines"), f"{module} imports {imported}"
+        assert not (imported.startswith("amr_model") and module.startswith("clotho_long")), (
+            f"{module} imports {imported}"
+        )
+        if part in MAY_IMPORT:
+            assert target == part or target in MAY_IMPORT[part], f"{module} imports {imported}"
+        hears = any(module == name or module.startswith(f"{name}.") for name in HEAR)
+        if module.startswith("amr_model") and not hears:
+            allowed = imported == "clotho_long" or imported.startswith(("amr_model", "clotho_long.core"))
+            assert allowed, f"{module} imports {imported}"
+    if part == "amr_model.model":
+        assert not any(name.startswith("amr_model.losses") for name in imports_of(path))
+
+
+def test_importing_the_generator_loads_no_torch() -> None:
+    code = "import sys, clotho_long.cli, clotho_long.build.render; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
+
+
+def test_only_the_audio_package_opens_sound_files() -> None:
+    for module, path in modules():
+        names = {
+            alias.name.split(".")[0]
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        if module not in ("clotho_long.audio.io", "clotho_long.audio.cache", "pipelines.synthetic"):
+            assert not names & {"soundfile", "av", "soxr"}, module
