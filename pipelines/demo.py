@@ -193,7 +193,8 @@ def _report(settings: DemoSettings, out: Path, runs: Sequence[StepRun]) -> Repor
             "Synthesised sounds are mixed into synthesised city noise; a network learns from one corpus of "
             "such mixtures, is fine-tuned on a smaller one of other sounds in other places, and answers "
             "queries on recordings of the latter that it has not seen. This shows that the parts work "
-            "together. It says nothing about real sound."
+            "together. It says nothing about real sound, and, with one short training of each, nothing about "
+            "which system is better: another seed may turn their order round."
         ),
         sections=(
             results_section(scored, strong=last, headline=(first, last)),
