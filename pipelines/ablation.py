@@ -297,8 +297,8 @@ def _differences(values: Mapping[str, dict[int, PerQuery]], first: str) -> Table
         header=(f"against {first}", *HEADLINES),
         rows=tuple(rows),
         note=(
-            "Differences on the same queries with 95 % intervals over queries: one that spans 0 may be chance. "
-            "What other seeds would change is not in them: compare the lowest and highest runs above."
+            "Differences on the same queries with 95 % intervals over queries: one that spans 0 may be "
+            "chance. What other seeds would change is not in them: compare the lowest and highest runs above."
         ),
     )
 
