@@ -12,8 +12,8 @@ from amr_model.model.layers import FeedForward, PackedAttention, repeat_to
 from amr_model.model.operations import Dropout
 
 
-class CrossLayer(nn.Module):
-    """x attends to y, which stays as it is."""
+class Layer(nn.Module):
+    """The parts of a layer; how they are wired is what tells the two kinds apart."""
 
     def __init__(self, dim: int, num_heads: int, feedforward_dim: int, dropout: float) -> None:
         super().__init__()
@@ -21,6 +21,10 @@ class CrossLayer(nn.Module):
         self.feedforward = FeedForward(dim, feedforward_dim, dropout)
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.dropout = Dropout(dropout)
+
+
+class CrossLayer(Layer):
+    """x attends to y, which stays as it is."""
 
     def forward(self, x: Tensor, x_pos: Tensor | None, y_key: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         attended = self.attention(x if x_pos is None else x + x_pos, y_key, y, mask)
@@ -51,15 +55,8 @@ class CrossEncoder(nn.Module):
         return x
 
 
-class SelfLayer(nn.Module):
+class SelfLayer(Layer):
     """x attends to itself; norms after each residual."""
-
-    def __init__(self, dim: int, num_heads: int, feedforward_dim: int, dropout: float) -> None:
-        super().__init__()
-        self.attention = PackedAttention(dim, num_heads, dropout)
-        self.feedforward = FeedForward(dim, feedforward_dim, dropout)
-        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, pos: Tensor, mask: Tensor) -> Tensor:
         placed = x + pos

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clotho_long.cli.features import encoder_options, extract_and_report, window_options, work_options
-from clotho_long.core.command_line import common_options, progress, set_up_logging
+from clotho_long.core.command_line import common_options, progress, set_up_logging, together
 from clotho_long.core.errors import ClothoLongError, ManifestError
 from clotho_long.core.records import SPLITS
 
@@ -36,65 +36,57 @@ def split_option(command: Any) -> Any:
     )(command)
 
 
-def source_options(command: Any) -> Any:
-    """Where the raw audio lies, and how it is split and trimmed."""
-    for option in (
-        click.option(
-            "--trim-db",
-            type=float,
-            default=5.0,
-            show_default=True,
-            help="A second of an event sounds if it is less than this below the file's mean power.",
-        ),
-        click.option(
-            "--split",
-            "split_rule",
-            default="published",
-            show_default=True,
-            help="Split of the tours: `published`, or `ratio:7,1,2` over the sorted names.",
-        ),
-        click.option(
-            "--walking-tours",
-            required=True,
-            type=EXISTING_FOLDER,
-            help="Folder of the tours (mp4 or any audio).",
-        ),
-        click.option(
-            "--clotho", required=True, type=EXISTING_FOLDER, help="Folder of Clotho's csv files and audio."
-        ),
-    ):
-        command = option(command)
-    return command
+# Where the raw audio lies, and how it is split and trimmed.
+source_options = together(
+    click.option(
+        "--clotho", required=True, type=EXISTING_FOLDER, help="Folder of Clotho's csv files and audio."
+    ),
+    click.option(
+        "--walking-tours",
+        required=True,
+        type=EXISTING_FOLDER,
+        help="Folder of the tours (mp4 or any audio).",
+    ),
+    click.option(
+        "--split",
+        "split_rule",
+        default="published",
+        show_default=True,
+        help="Split of the tours: `published`, or `ratio:7,1,2` over the sorted names.",
+    ),
+    click.option(
+        "--trim-db",
+        type=float,
+        default=5.0,
+        show_default=True,
+        help="A second of an event sounds if it is less than this below the file's mean power.",
+    ),
+)
 
 
-def plan_options(command: Any) -> Any:
-    """What is drawn."""
-    for option in (
-        click.option(
-            "--max-clips",
-            type=click.IntRange(min=1),
-            help="At most this many clips of each split, spread evenly.",
-        ),
-        click.option(
-            "--set",
-            "overrides",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="Override one setting of the preset, for example clip_duration=120 or gap_s.mean=30.",
-        ),
-        click.option(
-            "--seed", type=int, default=DEFAULT_SEED, show_default=True, help="Seed of the recipes."
-        ),
-        click.option(
-            "--preset",
-            type=click.Choice(["clotho-moment-long", "clotho-moment"]),
-            default="clotho-moment-long",
-            show_default=True,
-            help="Which published corpus to follow.",
-        ),
-    ):
-        command = option(command)
-    return command
+# What is drawn.
+plan_options = together(
+    click.option(
+        "--preset",
+        type=click.Choice(["clotho-moment-long", "clotho-moment"]),
+        default="clotho-moment-long",
+        show_default=True,
+        help="Which published corpus to follow.",
+    ),
+    click.option("--seed", type=int, default=DEFAULT_SEED, show_default=True, help="Seed of the recipes."),
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override one setting of the preset, for example clip_duration=120 or gap_s.mean=30.",
+    ),
+    click.option(
+        "--max-clips",
+        type=click.IntRange(min=1),
+        help="At most this many clips of each split, spread evenly.",
+    ),
+)
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clotho_long.core.command_line import common_options, progress, set_up_logging
+from clotho_long.core.command_line import common_options, progress, set_up_logging, together
 from clotho_long.core.errors import ClothoLongError
 from clotho_long.core.records import SPLITS
 
@@ -23,68 +23,60 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)
 
 
-def encoder_options(command: Any) -> Any:
-    """Which encoder, on what."""
-    for option in (
-        click.option(
-            "--precision",
-            default="float32",
-            show_default=True,
-            help="Of the encoder's matrix products; bf16 is faster and slightly different.",
-        ),
-        click.option(
-            "--device",
-            type=click.Choice(["auto", "cpu", "cuda"]),
-            default="auto",
-            show_default=True,
-            help="Where the encoder computes.",
-        ),
-        click.option("--weights", type=FILE, help="The encoder's weights; by default its published ones."),
-        click.option(
-            "--encoder",
-            "encoder_name",
-            default="msclap-2023",
-            show_default=True,
-            help="msclap-2023, logmel (needs no weights, is no CLAP), or one of an installed package.",
-        ),
-    ):
-        command = option(command)
-    return command
+# Which encoder, on what.
+encoder_options = together(
+    click.option("--weights", type=FILE, help="The encoder's weights; by default its published ones."),
+    click.option(
+        "--encoder",
+        "encoder_name",
+        default="msclap-2023",
+        show_default=True,
+        help="msclap-2023, logmel (needs no weights, is no CLAP), or one of an installed package.",
+    ),
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="Where the encoder computes.",
+    ),
+    click.option(
+        "--precision",
+        default="float32",
+        show_default=True,
+        help="Of the encoder's matrix products; bf16 is faster and slightly different.",
+    ),
+)
 
 
-def window_options(command: Any) -> Any:
-    """Where the one-second windows lie."""
-    for option in (
-        click.option(
-            "--max-seconds",
-            type=click.FloatRange(min=1),
-            help="Encode only the start of longer recordings; 300 as for CASTELLA's training features.",
-        ),
-        click.option(
-            "--windows",
-            "convention",
-            type=click.Choice(["aligned", "centred"]),
-            default="aligned",
-            show_default=True,
-            help="Window i is [i, i + 1) s, or centred on i s as in the published Clotho-Moment features.",
-        ),
-    ):
-        command = option(command)
-    return command
+# Where the one-second windows lie.
+window_options = together(
+    click.option(
+        "--windows",
+        "convention",
+        type=click.Choice(["aligned", "centred"]),
+        default="aligned",
+        show_default=True,
+        help="Window i is [i, i + 1) s, or centred on i s as in the published Clotho-Moment features.",
+    ),
+    click.option(
+        "--max-seconds",
+        type=click.FloatRange(min=1),
+        help="Encode only the start of longer recordings; 300 as for CASTELLA's training features.",
+    ),
+)
 
 
-def work_options(command: Any) -> Any:
-    """Who works, and what becomes of files that are there."""
-    for option in (
-        click.option("--overwrite", is_flag=True, help="Replace features that were made otherwise."),
-        click.option(
-            "--scheduler",
-            metavar="ADDRESS",
-            help="Let the workers of this Dask scheduler do it; they must see the same files.",
-        ),
-    ):
-        command = option(command)
-    return common_options(command)
+# Who works, and what becomes of files that are there.
+work_options = together(
+    common_options,
+    click.option("--overwrite", is_flag=True, help="Replace features that were made otherwise."),
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Let the workers of this Dask scheduler do it; they must see the same files.",
+    ),
+)
 
 
 @click.command()

@@ -51,6 +51,17 @@ class SingleCommand(_OneLineErrors):
     """A program that is one command, such as `python -m pipelines.NAME`."""
 
 
+def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Several options as one decorator, listed by `--help` in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 def common_options(command: Command) -> Command:
     """`--jobs`, `--quiet`: on every command that works for long."""
     command = click.option("-q", "--quiet", is_flag=True, help="No progress bar, warnings only.")(command)
