@@ -18,7 +18,6 @@ from amr_model.criterion import Criterion
 from amr_model.losses.boundary import draw_uniforms, hard_negatives
 from amr_model.matcher import match, matching_cost
 from amr_model.model.layers import PackedAttention, key_mask
-from amr_model.model.operations import attention, dropout, prelu
 from amr_model.spans import cxw_to_xx, pairwise_giou, pairwise_iou, temporal_giou, temporal_iou, xx_to_cxw
 from amr_model.tensors import Batch, Outputs, Targets
 from clotho_long.core.config import override
@@ -256,45 +255,6 @@ def test_few_keys_are_the_same_attention() -> None:
         hidden = layer(x, y, y, mask & (torch.arange(8) < seen))
         torch.testing.assert_close(few, hidden, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(many[1], many[0])
-
-
-def test_attention_in_blocks_is_attention() -> None:
-    torch.manual_seed(0)
-    q, k, v = torch.randn(5, 2, 300, 8), torch.randn(5, 2, 400, 8), torch.randn(5, 2, 400, 8)
-    mask = key_mask(torch.arange(400) < torch.tensor([400, 3, 50, 399, 1])[:, None])
-    whole = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    blocks = attention(q, k, v, mask, 1e-9)  # a rate that drops nothing takes the path with dropout
-    torch.testing.assert_close(blocks, whole, atol=1e-5, rtol=1e-4)
-
-
-def test_dropout_keeps_the_mean_and_drops_its_share() -> None:
-    torch.manual_seed(0)
-    for rate in (0.1, 0.5):
-        dropped = dropout(torch.ones(1000, 1001), rate)
-        assert (dropped == 0).float().mean().item() == pytest.approx(rate, abs=2e-3)
-        assert dropped.mean().item() == pytest.approx(1.0, abs=3e-3)
-        assert len(dropped.unique()) == 2
-
-
-def test_prelu_and_its_gradients_are_pytorch_s() -> None:
-    torch.manual_seed(0)
-    x = torch.randn(40, 7, requires_grad=True)
-    slope, weight = torch.tensor([0.3], requires_grad=True), torch.randn(40, 7)
-    ours = torch.autograd.grad((prelu(x, slope) * weight).sum(), (x, slope))
-    theirs = torch.autograd.grad((torch.nn.functional.prelu(x, slope) * weight).sum(), (x, slope))
-    for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("head", ["qd_detr", "uvcom"])
-def test_every_head_and_refiner_trains_in_masked_and_reference_mode(head: str) -> None:
-    for padding in ("masked", "reference"):
-        config = small("S2", f"model.head={head}", f"model.padding={padding}", "model.tef=separate")
-        model, batch = make_model(config), make_batch(config, [8, 5], [2, 3])
-        targets = make_targets(batch, [[(0.2, 0.6)], []])
-        total = Criterion.of(config)(model(batch, for_loss=True), targets, batch).total
-        total.backward()
-        assert math.isfinite(total.item())
 
 
 def describe(config: ExperimentConfig, batch: Batch, targets: Targets) -> dict[str, float]:
