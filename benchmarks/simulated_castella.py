@@ -105,6 +105,7 @@ REDUCED_SETTINGS = (
     "model.hidden_dim=64",
     "model.num_heads=4",
     "model.feedforward_dim=128",
+    "model.similarity_inner_dim=256",
     "model.encoder_layers=1",
     "model.audio_centres=10",
     "model.em_iterations=3",
