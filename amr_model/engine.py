@@ -153,20 +153,30 @@ class Validated:
 
     figures: dict[str, float]  # R1@0.5, R1@0.7, mAP in percent
     predictions: list[Prediction]
+    centre_spread: dict[str, float] | None = None  # of the refinement, see `refine.centre_spread`
 
 
 def validate(model: MomentRetriever, data: RetrievalSet, config: ExperimentConfig) -> Validated:
     """Predict every query of a set and score it; the model is put into evaluation mode."""
     model.eval()
+    spreads: list[Tensor] = []
 
     def network(batch: Batch) -> Outputs:
         with precision(data.device, config.train.precision):
-            outputs: Outputs = model(batch)
-            return outputs.in_float32()
+            outputs: Outputs = model(batch).in_float32()
+        if outputs.centre_spread is not None:
+            spreads.append(outputs.centre_spread)
+        return outputs
 
     predictions = predict_set(network, data, config)
     brief = official_result(score_queries(data.queries, predictions))["brief"]
-    return Validated({name: brief[key] for name, key in FIGURES.items()}, predictions)
+    return Validated(
+        {name: brief[key] for name, key in FIGURES.items()},
+        predictions,
+        dict(zip(("text", "audio"), torch.stack(spreads).mean(dim=0).tolist(), strict=True))
+        if spreads
+        else None,
+    )
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, config: ExperimentConfig, epoch: int) -> None:

@@ -66,6 +66,7 @@ class Outputs:
     quality: Tensor | None = None  # [B, Q] in (0, 1); None without a quality head
     sim_global: Tensor | None = None  # [B, B] cosine of audio (row) and text (column); None without cim
     sim_local: Tensor | None = None  # [B, L] cosine of each clip and the item's text; None without cim
+    centre_spread: Tensor | None = None  # [2] of text and audio, see `refine.centre_spread`; evaluation only
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> Outputs:
         """A copy on `device`."""

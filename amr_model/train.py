@@ -146,6 +146,8 @@ def _train(
             validated = validate(model, valid_set, config)
             rate = optimizer.param_groups[0]["lr"]
             record = {"epoch": epoch, "learning_rate": rate, "loss": losses, "valid": validated.figures}
+            if validated.centre_spread is not None:
+                record["centre_spread"] = validated.centre_spread
         history.append(mine.same_everywhere(record))
         figure = history[-1]["valid"][settings.select_by]
         improved = best is None or figure > best
@@ -218,8 +220,8 @@ def _write_history(run: Path, history: list[dict[str, Any]], board: Any) -> None
     write_text(run / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in history))
     if board is not None:
         record = history[-1]
-        for group in ("loss", "valid"):
-            for name, value in record[group].items():
+        for group in ("loss", "valid", "centre_spread"):
+            for name, value in record.get(group, {}).items():
                 board.add_scalar(f"{group}/{name}", value, record["epoch"])
 
 

@@ -28,12 +28,13 @@ class Encoded:
     memory: Tensor  # [B, L, dim]
     summary: Tensor  # [B, dim], the global token after the encoder
     clips: Tensor  # [B, L, dim], audio before the encoder
-    text: Tensor | None  # [B, T, dim], text that attended to audio; None without refinement
+    text: Tensor | None = None  # [B, T, dim], text that attended to audio; None without refinement
+    spread: Tensor | None = None  # [2] of the refinement's centres, in evaluation
 
     def first(self, batch: int) -> Encoded:
         """The rows of the first pass."""
         text = None if self.text is None else self.text[:batch]
-        return Encoded(self.memory[:batch], self.summary[:batch], self.clips[:batch], text)
+        return Encoded(self.memory[:batch], self.summary[:batch], self.clips[:batch], text, self.spread)
 
 
 class MomentRetriever(nn.Module):
@@ -108,7 +109,7 @@ class MomentRetriever(nn.Module):
                 chosen = negative.clamp(min=0)
                 other = self._encode(batch, audio, audio_pos, text[chosen], batch.text_mask[chosen])
             else:
-                other = Encoded(encoded.memory[size:], encoded.summary[size:], encoded.clips[size:], None)
+                other = Encoded(encoded.memory[size:], encoded.summary[size:], encoded.clips[size:])
             saliency_negative = self._saliency(other)
         logits, spans, quality = self._decode(batch, positive, audio_pos)
         return Outputs(
@@ -120,6 +121,7 @@ class MomentRetriever(nn.Module):
             quality=quality,
             sim_global=sim_global,
             sim_local=sim_local,
+            centre_spread=encoded.spread,
         )
 
     def _project(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -134,9 +136,10 @@ class MomentRetriever(nn.Module):
     ) -> Encoded:
         """text [n B, T, dim] for n passes over the same audio."""
         said: Tensor | None = None
+        spread: Tensor | None = None
         if self.refiner is not None:
             refined = self.refiner(audio, batch.audio_mask, audio_pos, text, text_mask)
-            clips, said, token = refined.audio, refined.text, refined.global_token
+            clips, said, token, spread = refined.audio, refined.text, refined.global_token, refined.spread
         else:
             assert self.text_to_audio is not None
             assert self.global_token is not None
@@ -147,7 +150,7 @@ class MomentRetriever(nn.Module):
         place = torch.cat((self.global_position.expand(len(audio_pos), 1, -1), audio_pos), dim=1)
         real = torch.cat((batch.audio_mask.new_ones(len(audio), 1), batch.audio_mask), dim=1)
         rows = self.encoder(rows, repeat_to(place, len(rows)), key_mask(repeat_to(real, len(rows))))
-        return Encoded(memory=rows[:, 1:], summary=rows[:, 0], clips=clips, text=said)
+        return Encoded(memory=rows[:, 1:], summary=rows[:, 0], clips=clips, text=said, spread=spread)
 
     def _text_mask(self, audio_mask: Tensor, text_mask: Tensor) -> Tensor:
         if self.config.cross_mask == "item":

@@ -32,6 +32,7 @@ class Refined:
     audio: Tensor  # [B, L, dim]
     global_token: Tensor  # [B, dim], the audio centre that resembles the text most
     text: Tensor  # [B, T, dim], text that has attended to the audio
+    spread: Tensor | None  # [2] of the centres of text and of audio, in evaluation
 
 
 class Refiner(nn.Module):
@@ -79,7 +80,12 @@ class Refiner(nn.Module):
             mask=audio_rows,
         )
         return Refined(
-            audio=heard + spread, global_token=most_similar(audio_centres, text_centres), text=said
+            audio=heard + spread,
+            global_token=most_similar(audio_centres, text_centres),
+            text=said,
+            spread=None
+            if self.training
+            else torch.stack([centre_spread(text_centres), centre_spread(audio_centres)]),
         )
 
     def pooled_text(self, text: Tensor, text_mask: Tensor) -> Tensor:
@@ -208,6 +214,16 @@ def most_similar(audio_centres: Tensor, text_centres: Tensor) -> Tensor:
     score = (F.normalize(audio_centres, dim=-1) @ text.unsqueeze(-1)).squeeze(-1)
     best = score.argmax(dim=1)
     return audio_centres.gather(1, best[:, None, None].expand(-1, 1, audio_centres.shape[-1])).squeeze(1)
+
+
+def centre_spread(centres: Tensor) -> Tensor:
+    """How far centres [B, K, dim] are apart: the largest cosine distance of two, mean over the batch.
+
+    Near zero the centres have collapsed into one, which they do at the published `em_sigma`: then the
+    refinement adds a mean and nothing else.
+    """
+    units = F.normalize(centres, dim=-1)
+    return (1 - (units @ units.transpose(1, 2)).flatten(1).amin(dim=1)).mean()
 
 
 def unit(x: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from amr_model.criterion import Criterion
 from amr_model.losses.boundary import draw_uniforms, hard_negatives
 from amr_model.matcher import match, matching_cost
 from amr_model.model.layers import PackedAttention, key_mask
+from amr_model.model.refine import centre_spread
 from amr_model.spans import cxw_to_xx, pairwise_giou, pairwise_iou, temporal_giou, temporal_iou, xx_to_cxw
 from amr_model.tensors import Batch, Outputs, Targets
 from clotho_long.core.config import override
@@ -280,6 +281,11 @@ def test_a_loss_switch_changes_its_term_and_no_other(setting: str, term: str) ->
     targets = make_targets(batch, [[(0.25, 0.5)], [(0.5, 0.75)]])
     plain, changed = describe(config, batch, targets), describe(override(config, [setting]), batch, targets)
     assert {name for name in plain if plain[name] != changed[name]} == {term}
+
+
+def test_centre_spread_is_the_largest_cosine_distance_of_two_centres() -> None:
+    centres = torch.tensor([[[2.0, 0.0], [0.0, 3.0], [1.0, 1.0]], [[1.0, 0.0], [5.0, 0.0], [2.0, 0.0]]])
+    assert centre_spread(centres).item() == pytest.approx((1.0 + 0.0) / 2)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,20 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
     assert history[-1]["loss"]["total"] < 0.6 * history[0]["loss"]["total"]
 
 
+@pytest.mark.parametrize(("sigma", "apart"), [(1.2, False), (0.1, True)])
+def test_the_history_says_whether_the_centres_have_collapsed(
+    sigma: float, apart: bool, tmp_path: Path
+) -> None:
+    record = run(small("S2", *FAST, f"model.em_sigma={sigma}"), tmp_path).history[-1]
+    assert set(record["centre_spread"]) == {"text", "audio"}
+    assert (record["centre_spread"]["audio"] > 1e-3) is apart
+    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1]) == record
+
+
+def test_without_refinement_there_are_no_centres(tmp_path: Path) -> None:
+    assert "centre_spread" not in run(small("S1", *FAST), tmp_path).history[-1]
+
+
 def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
     run(small("S1", *FAST), tmp_path)
     with pytest.raises(TrainingError, match="this run exists; resume it with --resume"):
