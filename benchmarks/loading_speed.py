@@ -15,8 +15,9 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,12 +42,12 @@ def write_random_features(annotations: Path, features: Path) -> None:
             write_features(text, rng.standard_normal((tokens, DIM), dtype=np.float32), TEXT_KEY, {})
 
 
-def lighthouse_epoch(
-    lighthouse: Path, annotations: Path, features: Path, num_workers: int
-) -> Callable[[], int]:
-    """What an epoch of Lighthouse's loading is: a function that returns the number of items."""
+def lighthouse_batches(
+    lighthouse: Path, annotations: Path, features: Path, num_workers: int, *, num_batches: int | None = None
+) -> Callable[[], Iterator[tuple[Any, Any]]]:
+    """What an epoch of Lighthouse's loading is: a function that yields (inputs, targets) batch by batch."""
     sys.path[:0] = [str(lighthouse), str(lighthouse / "training")]
-    from torch.utils.data import DataLoader
+    from torch.utils.data import DataLoader, Subset
     from training.dataset import StartEndDataset, prepare_batch_inputs, start_end_collate
 
     data = StartEndDataset(
@@ -64,18 +65,17 @@ def lighthouse_epoch(
         ctx_mode="audio_tef",
         clip_len=1,
     )
+    size = len(data) if num_batches is None else min(num_batches * BATCH_SIZE, len(data))
+    some = Subset(data, range(size))
     loader = DataLoader(
-        data, collate_fn=start_end_collate, batch_size=BATCH_SIZE, num_workers=num_workers, shuffle=True
+        some, collate_fn=start_end_collate, batch_size=BATCH_SIZE, num_workers=num_workers, shuffle=True
     )
 
-    def epoch() -> int:
-        count = 0
-        for meta, batch in loader:
-            prepare_batch_inputs(batch, "cpu")
-            count += len(meta)
-        return count
+    def batches() -> Iterator[tuple[Any, Any]]:
+        for _, batch in loader:
+            yield prepare_batch_inputs(batch, "cpu")
 
-    return epoch
+    return batches
 
 
 def main() -> None:
@@ -99,14 +99,14 @@ def main() -> None:
         batches = data.batches(batch_size=BATCH_SIZE, seed=1, epoch=next(numbers))
         return sum(len(batch.qids) for batch, _ in batches)
 
+    def their_epoch(num_workers: int) -> Callable[[], int]:
+        batches = lighthouse_batches(options.lighthouse, options.annotations, options.folder, num_workers)
+        return lambda: sum(len(inputs["src_txt"]) for inputs, _ in batches())
+
     epochs = {
         "ours": our_epoch,
-        "Lighthouse, num_workers 0": lighthouse_epoch(
-            options.lighthouse, options.annotations, options.folder, 0
-        ),
-        "Lighthouse, num_workers 4": lighthouse_epoch(
-            options.lighthouse, options.annotations, options.folder, 4
-        ),
+        "Lighthouse, num_workers 0": their_epoch(0),
+        "Lighthouse, num_workers 4": their_epoch(4),
     }
     seconds: dict[str, list[float]] = {name: [] for name in epochs}
     for _ in range(options.epochs):
