@@ -1,9 +1,10 @@
 """Training, loading included: ours beside Lighthouse's Dataset, model and criterion on the same files.
 
-    python -m benchmarks.epoch_speed LIGHTHOUSE --annotations castella_train_release.jsonl --folder DIR [--steps 10]
+    python -m benchmarks.epoch_speed LIGHTHOUSE --annotations castella_train_release.jsonl --folder DIR
 
-takes the first steps of an epoch (69 make one of CASTELLA's 2,182 queries), batches of 32, dropout on, float32, on
-the CPU; Lighthouse with `num_workers` 4, as it is configured. Random features are written to the folder once.
+takes the first `--steps` of an epoch (69 make one of CASTELLA's 2,182 queries), batches of 32, dropout on,
+float32, on the CPU; Lighthouse with `num_workers` 4, as it is configured. Random features are written to the
+folder once.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ def main() -> None:
     first, second = (statistics.median(pair[side] for pair in pairs) for side in (0, 1))
     ratio = statistics.median(pair[0] / pair[1] for pair in pairs)
     print(
-        f"{options.model}, {options.steps} steps with loading: Lighthouse {first:.1f} s, ours {second:.1f} s, "
-        f"ratio {ratio:.2f}; ours for an epoch of {len(data)} queries "
+        f"{options.model}, {options.steps} steps with loading: "
+        f"Lighthouse {first:.1f} s, ours {second:.1f} s, ratio {ratio:.2f}; ours for an epoch of {len(data)} queries "
         f"{second / options.steps * -(-len(data) // BATCH_SIZE):.0f} s"
     )
 
