@@ -69,8 +69,8 @@ def main() -> None:
     ratio = statistics.median(pair[0] / pair[1] for pair in pairs)
     print(
         f"{options.model}, {options.steps} steps with loading: "
-        f"Lighthouse {first:.1f} s, ours {second:.1f} s, ratio {ratio:.2f}; ours for an epoch of {len(data)} queries "
-        f"{second / options.steps * -(-len(data) // BATCH_SIZE):.0f} s"
+        f"Lighthouse {first:.1f} s, ours {second:.1f} s, ratio {ratio:.2f}; "
+        f"ours for an epoch of {len(data)} queries {second / options.steps * -(-len(data) // BATCH_SIZE):.0f} s"
     )
 
 
