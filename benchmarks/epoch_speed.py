@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import os
 import statistics
 import sys
@@ -67,10 +68,11 @@ def main() -> None:
     pairs = [(_seconds(train_theirs), _seconds(train_ours)) for _ in range(options.rounds)]
     first, second = (statistics.median(pair[side] for pair in pairs) for side in (0, 1))
     ratio = statistics.median(pair[0] / pair[1] for pair in pairs)
+    whole = second / options.steps * math.ceil(len(data) / BATCH_SIZE)
     print(
         f"{options.model}, {options.steps} steps with loading: "
         f"Lighthouse {first:.1f} s, ours {second:.1f} s, ratio {ratio:.2f}; "
-        f"ours for an epoch of {len(data)} queries {second / options.steps * -(-len(data) // BATCH_SIZE):.0f} s"
+        f"ours for an epoch of {len(data)} queries {whole:.0f} s"
     )
 
 
