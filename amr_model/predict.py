@@ -24,6 +24,7 @@ from amr_model.postprocess import predict_set
 from amr_model.submission import MAX_RANKED, RankedWindow
 from amr_model.tensors import Batch, Outputs
 from clotho_long.audio.io import Waveform, probe, stream_mono, write_audio
+from clotho_long.core.errors import ConfigError
 from clotho_long.core.feature_files import Features
 from clotho_long.core.files import atomic_path
 from clotho_long.core.records import Query
@@ -95,9 +96,12 @@ def find_moments(
         encoder: the one whose features the network was trained with.
 
     Raises:
+        ConfigError: a query is empty.
         AudioError: the recording cannot be read.
         FeatureError: the encoder does not give what the network reads.
     """
+    if not all(query.strip() for query in queries):
+        raise ConfigError("a query is empty", "--query", "write what you want to hear")
     rows, duration_s = encode_recording(recording, encoder, config.targets.windows)
     texts = encode_texts(queries, encoder)
     return [

@@ -17,7 +17,7 @@ from clotho_long.core.command_line import common_options, progress, set_up_loggi
 @click.option("--query", "queries", required=True, multiple=True, help="A sentence; may be repeated.")
 @click.option("--checkpoint", required=True, type=FILE, help="Ours, or a public one.")
 @click.option("--encoder", help="Encoder of the features.  [default: the checkpoint's]")
-@click.option("--weights", type=FILE, help="Weights of the encoder.")
+@click.option("--weights", type=FILE, help="Weights of the encoder.  [default: those found or downloaded]")
 @click.option("--top", type=click.IntRange(1, 10), default=5, show_default=True, help="Moments to report.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object for each recording and query.")
 @click.option("--plot", "plot_file", type=FILE, help="Draw the moments into this picture.")

@@ -156,6 +156,14 @@ def test_predict_reads_audio_tells_draws_and_cuts(tmp_path):
     assert "one.wav: a dog" in run("predict", *arguments)[1]
 
 
+def test_an_empty_query_ends_in_one_line(tmp_path):
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    write_audio(tmp_path / "one.wav", np.zeros(8000, dtype=np.float32), 8000)
+    status, _, errors = run("predict", tmp_path / "one.wav", "--query", " ", "--checkpoint", checkpoint)
+    assert status == 1
+    assert errors == "error: --query: a query is empty; write what you want to hear\n"
+
+
 def test_convert_keeps_what_a_model_answers(tmp_path, corpus):
     checkpoint = make_checkpoint(tmp_path / "model.pt")
     status, text, _ = run("convert", checkpoint, "--out", tmp_path / "converted.pt")
