@@ -65,7 +65,12 @@ def predict(
     for number, answer in enumerate(answers):
         click.echo(json.dumps(answer.to_json()) if as_json else answer.to_text(), nl=as_json)
         if cut_folder is not None:
-            prefix = f"q{number % len(queries) + 1}-" if len(queries) > 1 else ""
+            of_recording, of_query = divmod(number, len(queries))
+            # no cut replaces another one: two folders may hold a recording of the same name
+            prefix = (
+                f"r{of_recording + 1}-" if len({path.stem for path in recordings}) < len(recordings) else ""
+            )
+            prefix += f"q{of_query + 1}-" if len(queries) > 1 else ""
             cut_moments(answer, cut_folder, prefix=prefix)
     if plot_file is not None:
         plot_answers(answers, plot_file)
