@@ -186,8 +186,7 @@ def read_foreign(path: Path) -> dict[str, Any]:
             )
     except TrainingError as error:
         raise TrainingError(error.problem, path, error.fix) from None
-    except (OSError, EOFError, RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError,
-            pickle.UnpicklingError) as error:  # fmt: skip
+    except Exception as error:  # bytes of any other file are a program to the unpickler, and end in anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TrainingError(f"cannot be read ({reason})", path, "download or copy the file again") from None
     if not isinstance(content, dict):

@@ -1,17 +1,14 @@
 """Moments in new recordings: from audio files and sentences to ranked windows.
 
 A recording that is longer than the model was trained on (`audio_max` rows, 300 s) is answered in overlapping
-chunks. Each chunk answers for the stretch around its middle, up to half-way into what it shares with its
-neighbours: a moment of up to a third of a chunk is always seen whole by the chunk that reports it. What can
-depend on the borders: a longer moment may come out cut or in two pieces, and scores are only as comparable
-between chunks as they are between recordings.
+chunks, see `amr_model.chunks`. What can depend on their borders: see docs/evaluation.md.
 
 The one module of this package that reads audio.
 """
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +17,14 @@ import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
 
+from amr_model.chunks import ChunkAnswer, chunk_starts, merge
 from amr_model.config import ExperimentConfig
 from amr_model.data import RetrievalSet
-from amr_model.postprocess import predict_set, suppress
+from amr_model.postprocess import predict_set
 from amr_model.submission import MAX_RANKED, RankedWindow
 from amr_model.tensors import Batch, Outputs
 from clotho_long.audio.io import Waveform, probe, stream_mono, write_audio
+from clotho_long.core.errors import ConfigError
 from clotho_long.core.feature_files import Features
 from clotho_long.core.files import atomic_path
 from clotho_long.core.records import Query
@@ -35,8 +34,6 @@ from clotho_long.features.extract import WindowChoice, encode_piece, encode_text
 from clotho_long.features.windows import Convention
 
 CHUNK_ROWS = 300  # where the settings of the model name no limit
-OVERLAP = 1 / 3  # of a chunk
-DUPLICATE_IOU = 0.7  # windows of neighbouring chunks that overlap more are one answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +96,12 @@ def find_moments(
         encoder: the one whose features the network was trained with.
 
     Raises:
+        ConfigError: a query is empty.
         AudioError: the recording cannot be read.
         FeatureError: the encoder does not give what the network reads.
     """
+    if not all(query.strip() for query in queries):
+        raise ConfigError("a query is empty", "--query", "write what you want to hear")
     rows, duration_s = encode_recording(recording, encoder, config.targets.windows)
     texts = encode_texts(queries, encoder)
     return [
@@ -160,29 +160,20 @@ def answer_rows(
         for name, chunk in chunks.items()
     ]
     data = RetrievalSet(asked, chunks, dict.fromkeys(chunks, text), config, device=device)
-    found = []
-    for prediction, (low_s, high_s) in zip(
-        predict_set(network, data, config), _own_stretches(starts, size, clip_s), strict=True
-    ):
-        shift_s = int(prediction.qid) * clip_s
-        for onset_s, offset_s, score in prediction.windows:
-            window = (onset_s + shift_s, offset_s + shift_s, score)
-            if low_s <= (window[0] + window[1]) / 2 < high_s:
-                found.append(window)
-    found.sort(key=lambda window: -window[2])
-    if len(starts) > 1 and found:
-        spans = np.array([[window[:2] for window in found]])
-        kept = suppress(spans, np.ones(spans.shape[:2], dtype=bool), DUPLICATE_IOU)[0]
-        found = [window for window, keep in zip(found, kept, strict=True) if keep]
-    return tuple(found[:num_windows])
-
-
-def chunk_starts(num_rows: int, size: int) -> list[int]:
-    """First rows of overlapping chunks of `size` rows; the last one ends with the recording."""
-    if num_rows <= size:
-        return [0]
-    step = size - int(size * OVERLAP)
-    return [*range(0, num_rows - size, step), num_rows - size]
+    predictions = predict_set(network, data, config)
+    if len(starts) == 1:
+        return predictions[0].windows[:num_windows]
+    answers = []
+    for start, prediction in zip(starts, predictions, strict=True):
+        shift_s = start * clip_s
+        answers.append(
+            ChunkAnswer(
+                onset_s=shift_s if start > 0 else -math.inf,
+                offset_s=shift_s + size * clip_s if start != starts[-1] else math.inf,
+                windows=tuple((a + shift_s, b + shift_s, score) for a, b, score in prediction.windows),
+            )
+        )
+    return merge(answers, grid_s=clip_s, num_windows=num_windows)
 
 
 def cut_moments(answer: Answer, folder: Path, *, prefix: str = "") -> list[Path]:
@@ -226,12 +217,6 @@ def plot_answers(answers: Sequence[Answer], path: Path) -> None:
 
 def _clock(time_s: Seconds) -> str:
     return f"{int(time_s) // 60:3d}:{time_s % 60:04.1f}"
-
-
-def _own_stretches(starts: Sequence[int], size: int, clip_s: Seconds) -> list[tuple[Seconds, Seconds]]:
-    """For which middles of windows each chunk answers: up to half-way into each overlap."""
-    borders = [(later + earlier + size) / 2 * clip_s for earlier, later in itertools.pairwise(starts)]
-    return list(zip([-np.inf, *borders], [*borders, np.inf], strict=True))
 
 
 def _write_cut(

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import click
 import numpy as np
+from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
 from amr_model.config import SYSTEMS, ExperimentConfig
@@ -66,6 +67,7 @@ class AblationSettings:
     finetune_settings: tuple[str, ...] = ()
     device: str = "auto"
     threads: int | None = 1  # of the CPU; with one, `--jobs` trainings run side by side
+    processes: PositiveInt = 1  # of each training, sharing its batches as under `torchrun`
 
     def __post_init__(self) -> None:
         for name in self.systems:
@@ -162,6 +164,7 @@ class _Trainings:
                 run,
                 device=self._settings.device,
                 threads=self._settings.threads,
+                processes=self._settings.processes,
                 after=(),
                 init=init,
             )

@@ -38,6 +38,13 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--out", required=True, type=FOLDER, help="Runs, scores, report.html and report.md.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes of each training, such as one for each GPU.",
+)
+@click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one setting of every system."
 )
 @common_options
@@ -52,6 +59,7 @@ def ablate(
     seeds: str,
     out: Path,
     device: str,
+    processes: int,
     overrides: tuple[str, ...],
     jobs: int,
     quiet: bool,
@@ -81,6 +89,7 @@ def ablate(
         "seeds": [_number(seed) for seed in seeds.split(",")],
         "settings": list(overrides),
         "device": device,
+        "processes": processes,
     }
     settings = build_config(AblationSettings, values, where="amr ablate")
     run_ablation(settings, out, jobs=jobs, quiet=quiet)

@@ -24,11 +24,13 @@ def pipeline_options(out: str) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         for option in (
             common_options,
-            click.option("--until", help="Stop after this step."),
+            click.option("--until", metavar="STEP", help="Stop after this step."),
             click.option(
                 "--from",
                 "start",
-                help="Begin with this step and run it anew; what earlier steps made is taken as it is.",
+                metavar="STEP",
+                help="Begin with this step and run it anew; what earlier steps made is taken as it is. "
+                "Steps are named as they run; a name that does not exist lists them.",
             ),
             click.option(
                 "--set",
@@ -38,7 +40,7 @@ def pipeline_options(out: str) -> Callable[[Command], Command]:
                 help="Override one setting of the file; may be repeated.",
             ),
             click.option(
-                "--config", type=FILE, help="Settings in YAML.  [default: the file beside the module]"
+                "--config", type=FILE, help="Settings in YAML.  [default: pipelines/NAME.yml of this package]"
             ),
             click.option(
                 "--out", type=FOLDER, default=Path(out), show_default=True, help="Folder of everything."

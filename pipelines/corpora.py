@@ -34,7 +34,8 @@ class CorpusSettings:
     clotho: Path
     walking_tours: Path
     split: str = "published"  # of the tours, or `ratio:7,1,2`
-    manifest: Path | None = None  # recipes to take instead of drawing them; then the next four say nothing
+    manifest: Path | None = None  # recipes to take; without it the next but one and on draw them
+    allow_differences: bool = False  # leave out the manifest's clips whose sources are not at hand
     preset: str = "clotho-moment-long"
     mixture: tuple[str, ...] = ()  # over the preset, such as clip_duration=60
     seed: int = 2023
@@ -75,10 +76,14 @@ def corpus_steps(
 
     def draw() -> None:
         if settings.manifest is not None:
-            plan_from_manifest(corpus, settings.manifest)
-            return
-        spec = override(PRESETS[settings.preset], settings.mixture)
-        counts = plan(corpus, spec, preset=settings.preset, seed=settings.seed, max_clips=settings.max_clips)
+            counts = plan_from_manifest(
+                corpus, settings.manifest, allow_differences=settings.allow_differences
+            )
+        else:
+            spec = override(PRESETS[settings.preset], settings.mixture)
+            counts = plan(
+                corpus, spec, preset=settings.preset, seed=settings.seed, max_clips=settings.max_clips
+            )
         if not counts.queries.get("train"):
             raise ManifestError("holds no query to train on", corpus.annotations_file("train"), "add sources")
 
@@ -127,7 +132,7 @@ def corpus_steps(
         Step(
             name=plan_name,
             action=draw,
-            settings=_only(plain, "preset", "mixture", "seed", "max_clips"),
+            settings=_only(plain, "allow_differences", "preset", "mixture", "seed", "max_clips"),
             after=(scan_name,),
             files=() if settings.manifest is None else (settings.manifest,),
             outputs=(corpus.root / "recipes", corpus.root / "text"),

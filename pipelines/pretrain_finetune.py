@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
 from amr_model.config import ExperimentConfig
@@ -67,6 +68,7 @@ class RetrievalSettings:
     finetune_settings: tuple[str, ...] = ()
     device: str = "auto"
     threads: int | None = None  # of the CPU
+    processes: PositiveInt = 1  # of each training, sharing its batches as under `torchrun`
     examples: int = 4  # of each kind, right and wrong
     seed: int = 2023
 
@@ -102,7 +104,13 @@ def retrieval_steps(settings: RetrievalSettings, out: Path) -> list[Step]:
     pretrain = settings_of(settings.system, [*seeded, *settings.pretrain_settings])
     finetune = settings_of(settings.system, [*seeded, *settings.finetune_settings])
     pretrained, finetuned = out / "pretrained", out / "finetuned"
-    train = functools.partial(train_step, device=settings.device, threads=settings.threads, after=())
+    train = functools.partial(
+        train_step,
+        device=settings.device,
+        threads=settings.threads,
+        processes=settings.processes,
+        after=(),
+    )
     score = functools.partial(score_step, device=settings.device, threads=settings.threads, after=())
     steps = [
         train("pretrain", pretrain, settings.pretrain.train, settings.pretrain.valid, pretrained),

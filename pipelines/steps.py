@@ -13,13 +13,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import multiprocessing
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from clotho_long.core.errors import ConfigError, ManifestError
 from clotho_long.core.feature_store import PACKED_FOLDER
 from clotho_long.core.files import fingerprint, fingerprint_file, write_json
 from pipelines.code_version import code_version
+from pipelines.processes import process_pool
 
 Say = Callable[[str], None]
 
@@ -130,7 +129,7 @@ class _Session:
                     why = _why(step, before, now) or ("asked for" if step.name == self.start else "")
                     self.say(f"{step.name}: {why or 'unchanged'}")
                     if why and jobs > 1 and not step.whole_machine:
-                        pool = pool or stack.enter_context(_processes(jobs))
+                        pool = pool or stack.enter_context(process_pool(jobs))
                         running[pool.submit(_run, step, stamp_file, before, now)] = (step, why)
                         continue
                     if why:
@@ -149,24 +148,6 @@ class _Session:
         self.runs.append(StepRun(name=step.name, why=why, seconds=stamp["seconds"]))
         if why:
             self.say(f"{step.name}: done in {stamp['seconds']:.1f} s")
-
-
-def _processes(jobs: int) -> ProcessPoolExecutor:
-    """Fresh processes, because torch does not survive a fork, which end when this one is killed."""
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent)
-
-
-def _end_with_parent() -> None:
-    """Let no orphan write into a run that the next pipeline goes on with."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "this is called in a process of the pool"
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _run(step: Step, stamp_file: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

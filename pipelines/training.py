@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,12 +16,15 @@ from amr_model.config import ExperimentConfig, system
 from amr_model.data import RetrievalSet, features_made_by, read_annotations
 from amr_model.evaluation import evaluate, table
 from amr_model.model import MomentRetriever
+from amr_model.parallel import local_device
 from amr_model.postprocess import predict_set
 from amr_model.submission import write_predictions
 from amr_model.tensors import Batch, Outputs
 from amr_model.train import BEST, train
 from clotho_long.core.config import override, to_plain
+from clotho_long.core.errors import ConfigError
 from clotho_long.core.files import write_json, write_text
+from pipelines.processes import run_together
 from pipelines.steps import Step
 
 logger = logging.getLogger(__name__)
@@ -57,13 +61,15 @@ def train_step(
     *,
     device: str,
     threads: int | None = None,
+    processes: int = 1,
     after: Sequence[str],
     init: tuple[str, Path] | None = None,
 ) -> Step:
     """Train into `run`.
 
     Args:
-        threads: of the CPU; None for all. With one, several trainings run side by side.
+        threads: of the CPU in each process; None for all. With one, several trainings run side by side.
+        processes: share each batch, as under `torchrun`: on GPUs one for each, on the CPU its cores.
         after: steps that make the corpora.
         init: the step and the run whose best checkpoint this training starts from.
     """
@@ -78,12 +84,13 @@ def train_step(
             None if init is None else init[1] / BEST,
             device,
             threads,
+            processes,
         ),
-        settings={"device": device, "threads": threads, **to_plain(config)},
+        settings={"device": device, "threads": threads, "processes": processes, **to_plain(config)},
         after=(*after, *(() if init is None else (init[0],))),
         files=_users_files(after, train_on, select_by),
         outputs=(run,),
-        whole_machine=threads != 1,
+        whole_machine=threads != 1 or processes > 1,
         code=("amr_model.train",),
     )
 
@@ -148,13 +155,37 @@ def _train(
     init: Path | None,
     device: str,
     threads: int | None,
+    processes: int,
 ) -> None:
+    if processes == 1:
+        _train_alone(config, train_on, select_by, run, init, device, threads)
+        return
+    where = device_of(device)
+    gpus = 1 if where.index is not None else torch.cuda.device_count()
+    if where.type == "cuda" and gpus < processes:
+        raise ConfigError(f"{processes} processes need a GPU each, and {device} has {gpus}", "processes")
+    each = threads or max(1, (os.cpu_count() or 1) // processes)
+    run_together(
+        functools.partial(_train_alone, config, train_on, select_by, run, init, device, each), processes
+    )
+
+
+def _train_alone(
+    config: ExperimentConfig,
+    train_on: LabelledSet,
+    select_by: LabelledSet,
+    run: Path,
+    init: Path | None,
+    device: str,
+    threads: int | None,
+) -> None:
+    """The part of this process: all, if it is alone."""
     if threads is not None:
         torch.set_num_threads(threads)
     config = reading(config, train_on)
+    where = local_device(device_of(device))
     train_set, valid_set = (
-        RetrievalSet.load(s.annotations, s.features, config, device=device_of(device))
-        for s in (train_on, select_by)
+        RetrievalSet.load(s.annotations, s.features, config, device=where) for s in (train_on, select_by)
     )
     for line in train_set.report.lines():
         logger.info(line)

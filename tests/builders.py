@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from click.testing import CliRunner, Result
 
 from clotho_long.audio.io import Waveform, write_audio
 from clotho_long.cli import main
+from clotho_long.core.manifest import write_records
+from clotho_long.core.records import SPLITS
 from clotho_long.corpus import Corpus
 from clotho_long.recipe.records import ClipRecipe, Event
 from clotho_long.sources.clotho import FOLDER_OF_SPLIT
@@ -138,3 +141,14 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {
         p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
     }
+
+
+def as_manifest(corpus: Corpus, folder: Path) -> Path:
+    """The recipes of a corpus as a manifest: compressed, without what only a scan knows."""
+    for split in SPLITS:
+        recipes = (
+            dataclasses.replace(r, events=tuple(dataclasses.replace(e, trim_onset_s=None) for e in r.events))
+            for r in corpus.recipes(split)
+        )
+        write_records(folder / "recipes" / f"{split}.jsonl.gz", recipes, ClipRecipe)
+    return folder

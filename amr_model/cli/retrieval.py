@@ -17,7 +17,7 @@ from clotho_long.core.command_line import common_options, progress, set_up_loggi
 @click.option("--query", "queries", required=True, multiple=True, help="A sentence; may be repeated.")
 @click.option("--checkpoint", required=True, type=FILE, help="Ours, or a public one.")
 @click.option("--encoder", help="Encoder of the features.  [default: the checkpoint's]")
-@click.option("--weights", type=FILE, help="Weights of the encoder.")
+@click.option("--weights", type=FILE, help="Weights of the encoder.  [default: those found or downloaded]")
 @click.option("--top", type=click.IntRange(1, 10), default=5, show_default=True, help="Moments to report.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object for each recording and query.")
 @click.option("--plot", "plot_file", type=FILE, help="Draw the moments into this picture.")
@@ -65,7 +65,12 @@ def predict(
     for number, answer in enumerate(answers):
         click.echo(json.dumps(answer.to_json()) if as_json else answer.to_text(), nl=as_json)
         if cut_folder is not None:
-            prefix = f"q{number % len(queries) + 1}-" if len(queries) > 1 else ""
+            of_recording, of_query = divmod(number, len(queries))
+            # no cut replaces another one: two folders may hold a recording of the same name
+            prefix = (
+                f"r{of_recording + 1}-" if len({path.stem for path in recordings}) < len(recordings) else ""
+            )
+            prefix += f"q{of_query + 1}-" if len(queries) > 1 else ""
             cut_moments(answer, cut_folder, prefix=prefix)
     if plot_file is not None:
         plot_answers(answers, plot_file)

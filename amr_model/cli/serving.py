@@ -25,7 +25,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @click.command()
 @click.option("--checkpoint", required=True, type=FILE, help="Ours, or a public one.")
 @click.option("--encoder", help="Encoder of the features.  [default: the checkpoint's]")
-@click.option("--weights", type=FILE, help="Weights of the encoder.")
+@click.option("--weights", type=FILE, help="Weights of the encoder.  [default: those found or downloaded]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=7860, show_default=True, help="Port to listen on."

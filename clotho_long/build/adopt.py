@@ -51,7 +51,8 @@ def plan_from_manifest(corpus: Corpus, manifest: Path, *, allow_differences: boo
         raise ManifestError(
             f"{len(notes)} sources differ from the manifest's: {shown}{more}",
             manifest,
-            "get the data sets as published, or leave those clips out with --allow-differences",
+            "get the data sets as published, or leave those clips out with --allow-differences "
+            "(in a pipeline --set allow_differences=true)",
         )
     made_by = {"manifest": manifest.name, "manifest_fingerprint": _manifest_fingerprint(manifest)}
     write_plan(corpus, taken, captions_of(foregrounds.values()), made_by=made_by)

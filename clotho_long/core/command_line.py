@@ -50,6 +50,9 @@ class CommandGroup(_OneLineErrors, click.Group):
 class SingleCommand(_OneLineErrors):
     """A program that is one command, such as `python -m pipelines.NAME`."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"context_settings": {"help_option_names": ["-h", "--help"]}, **kwargs})
+
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     """Several options as one decorator, listed by `--help` in this order."""
@@ -73,7 +76,7 @@ def common_options(command: Command) -> Command:
             len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         ),
         show_default="all cores",
-        help="Worker processes. The result does not depend on it.",
+        help="Cores to use. The result does not depend on it.",
     )(command)
 
 

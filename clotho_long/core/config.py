@@ -34,7 +34,8 @@ def load_config(kind: type[Config], path: Path, overrides: Iterable[str] = ()) -
         ) from None
     if not isinstance(values, dict):
         raise ConfigError("is not a mapping of settings", path, "write `key: value` lines")
-    return build_config(kind, _merged(values, overrides), where=str(path))
+    given = list(overrides)
+    return build_config(kind, _merged(values, given), where=f"{path} with --set" if given else str(path))
 
 
 def override(config: Config, overrides: Iterable[str]) -> Config:

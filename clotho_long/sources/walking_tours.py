@@ -69,7 +69,9 @@ def split_recordings(names: Iterable[str], rule: str, *, where: str) -> dict[str
         known = {name: split for split, members in PUBLISHED_SPLITS.items() for name in members}
         if unknown := [name for name in ordered if name not in known]:
             raise ConfigError(
-                f"{unknown[0]!r} is none of the ten published recordings", where, "use --split ratio:7,1,2"
+                f"{unknown[0]!r} is none of the ten published recordings",
+                where,
+                "use --split ratio:7,1,2 (in a pipeline --set split=ratio:7,1,2)",
             )
         return {name: known[name] for name in ordered}
     sizes = _sizes_by_ratio(len(ordered), _parse_ratio(rule))

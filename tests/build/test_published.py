@@ -15,7 +15,7 @@ from clotho_long.core.records import SPLITS
 from clotho_long.corpus import Corpus
 from clotho_long.recipe.records import ClipRecipe
 from clotho_long.sources.records import Foreground
-from tests.builders import make_corpus, run_cli
+from tests.builders import as_manifest, make_corpus, run_cli
 
 MANIFEST = Path(__file__).resolve().parents[2] / "manifests" / "clotho-moment-long"
 
@@ -85,17 +85,6 @@ def test_a_recipe_that_does_not_say_its_split_is_refused(tmp_path: Path) -> None
     path = tmp_path / "mine.json"
     path.write_text("[]")
     assert "does not say its split" in run_cli("import-recipe", path, "--out", tmp_path / "corpus").output
-
-
-def as_manifest(corpus: Corpus, folder: Path) -> Path:
-    """The recipes of a corpus as a manifest: compressed, without what only a scan knows."""
-    for split in SPLITS:
-        recipes = (
-            dataclasses.replace(r, events=tuple(dataclasses.replace(e, trim_onset_s=None) for e in r.events))
-            for r in corpus.recipes(split)
-        )
-        write_records(folder / "recipes" / f"{split}.jsonl.gz", recipes, ClipRecipe)
-    return folder
 
 
 def test_a_manifest_gives_back_the_corpus_that_it_was_made_from(tmp_path: Path) -> None:

@@ -156,6 +156,26 @@ def test_predict_reads_audio_tells_draws_and_cuts(tmp_path):
     assert "one.wav: a dog" in run("predict", *arguments)[1]
 
 
+def test_cuts_of_recordings_of_one_name_do_not_replace_each_other(tmp_path):
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8000 * 12).astype(np.float32)
+    paths = [tmp_path / folder / "one.wav" for folder in "ab"]
+    for path in paths:
+        write_audio(path, noise, 8000)
+    arguments = ["--query", "a dog", "--checkpoint", checkpoint, "--top", 1, "--jobs", 1]
+    status, _, errors = run("predict", *paths, *arguments, "--cut", tmp_path / "cut")
+    assert status == 0, errors
+    assert sorted(path.name[:7] for path in (tmp_path / "cut").iterdir()) == ["r1-one-", "r2-one-"]
+
+
+def test_an_empty_query_ends_in_one_line(tmp_path):
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    write_audio(tmp_path / "one.wav", np.zeros(8000, dtype=np.float32), 8000)
+    status, _, errors = run("predict", tmp_path / "one.wav", "--query", " ", "--checkpoint", checkpoint)
+    assert status == 1
+    assert errors == "error: --query: a query is empty; write what you want to hear\n"
+
+
 def test_convert_keeps_what_a_model_answers(tmp_path, corpus):
     checkpoint = make_checkpoint(tmp_path / "model.pt")
     status, text, _ = run("convert", checkpoint, "--out", tmp_path / "converted.pt")

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from model_builders import make_batch, make_model, small
 
 from amr_model.checkpoint import (
@@ -94,6 +96,16 @@ def test_a_truncated_file_is_refused(tmp_path: Path, keep: int) -> None:
     save_checkpoint(path, Checkpoint(config=config, model=make_model(config).state_dict()))
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(TrainingError, match=r"a\.pt: cannot be read"):
+        load_checkpoint(path)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=40))
+@example(content=b"system: S8\nmodel:\n  hidden_dim: 64\n")
+def test_any_other_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.pt"
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match=r"a\.pt: "):
         load_checkpoint(path)
 
 

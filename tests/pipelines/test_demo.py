@@ -29,6 +29,8 @@ TINY = (
     "model.em_iterations=1",
     "train.batch_size=16",
 )
+# without what is drawn in each process
+PLAIN = [*TINY, "train.epochs=1", "model.dropout=0.0", "model.input_dropout=0.0"]
 SIZE = "{events_per_sound: 1, num_tours: 3, tour_s: 24}"
 CORPUS = (
     "{seed: %d, size: "
@@ -122,6 +124,36 @@ def test_a_retriever_is_trained_scored_and_submitted(
     again = CliRunner().invoke(pretrain_finetune.main, command).output
     steps = ("pretrain", "finetune", "score-pretrained", "score-finetuned", "submit")
     assert [line for line in again.splitlines() if ": " in line] == [f"{step}: unchanged" for step in steps]
+
+
+def test_a_training_in_two_processes_is_the_training_in_one(
+    shown: Path, retrieval_file: Path, tmp_path: Path
+) -> None:
+    command = ["--config", str(retrieval_file), "--until", "pretrain", f"--set=settings={PLAIN}"]
+    # three queries, so that both have some
+    command += [f"--set=pretrain.train.{k}={v}" for k, v in labelled(shown, "target", "train").items()]
+    losses = []
+    for count in (1, 2):
+        options = ["--out", str(tmp_path / str(count)), f"--set=processes={count}"]
+        result = CliRunner().invoke(pretrain_finetune.main, [*command, *options])
+        assert result.exit_code == 0, result.output
+        (line,) = (tmp_path / str(count) / "pretrained" / "metrics.jsonl").read_text().splitlines()
+        losses.append(json.loads(line)["loss"])
+    assert losses[0] != losses[1], "nothing was shared"
+    # each process normalises its own part of a batch
+    assert losses[1]["label"] == pytest.approx(losses[0]["label"], rel=0.02)
+    again = CliRunner().invoke(
+        pretrain_finetune.main, [*command, "--out", str(tmp_path / "1"), "--set=processes=2"]
+    )
+    assert "pretrain: settings changed: processes" in again.output
+
+
+def test_an_error_of_two_processes_is_one_line(retrieval_file: Path, tmp_path: Path) -> None:
+    command = ["--out", str(tmp_path), "--config", str(retrieval_file), "--set=processes=2"]
+    wider = f"--set=finetune_settings={['model.hidden_dim=32']}"
+    result = CliRunner().invoke(pretrain_finetune.main, [*command, wider])
+    assert result.exit_code == 1
+    assert re.match(r"error: [^\n]*checkpoint-best.pt: [^\n]* has shape [^\n]*\n$", result.stderr)
 
 
 def test_annotations_that_are_missing_end_in_one_line(retrieval_file: Path, tmp_path: Path) -> None:

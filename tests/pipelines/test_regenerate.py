@@ -13,8 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from clotho_long.core.manifest import read_lines
+from clotho_long.corpus import Corpus
 from pipelines.regenerate import main
-from tests.builders import files_below, make_clotho, make_tours
+from tests.builders import as_manifest, files_below, make_clotho, make_tours
 
 # Enough clips that a worker killed after the first one leaves work to do.
 TOUR_S, CLIP_S, INTERVAL_S = 60.0, 20.0, 2.0
@@ -67,6 +68,35 @@ def test_a_second_run_does_nothing(whole: Path, sources: tuple[Path, Path]) -> N
     result = regenerate(whole, sources, "--jobs", 1)
     said = [line for line in result.output.splitlines() if ": " in line]
     assert said == [f"{step}: unchanged" for step in ("scan", "plan", "extract", "render", "check")]
+
+
+def test_a_manifest_gives_the_corpus_that_it_was_made_from(
+    whole: Path, sources: tuple[Path, Path], tmp_path: Path
+) -> None:
+    manifest = as_manifest(Corpus(whole), tmp_path / "manifest")
+    result = regenerate(tmp_path / "corpus", sources, "--set", f"manifest={manifest}", "--jobs", 1)
+    assert result.exit_code == 0, result.output
+    made, wanted = compared(tmp_path / "corpus"), compared(whole)
+    # says where the recipes come from
+    assert made.pop("corpus.json") != wanted.pop("corpus.json")
+    assert made == wanted
+
+
+def test_clips_whose_sources_are_gone_can_be_left_out(whole: Path, tmp_path: Path) -> None:
+    manifest = as_manifest(Corpus(whole), tmp_path / "manifest")
+    clotho, tours = make_clotho(tmp_path / "clotho"), make_tours(tmp_path / "tours", TOUR_S)
+    gone = next(event.event_id for recipe in Corpus(whole).recipes("train") for event in recipe.events)
+    (clotho / "development" / f"{gone}.wav").unlink()
+    command = (tmp_path / "corpus", (clotho, tours), "--set", f"manifest={manifest}", "--jobs", 1)
+    result = regenerate(*command)
+    assert result.exit_code == 1
+    assert f"1 sources differ from the manifest's: event {gone!r} (train) is missing" in result.stderr
+    assert "--set allow_differences=true" in result.stderr
+    result = regenerate(*command, "--set", "allow_differences=true", "--set", "render=false")
+    assert result.exit_code == 0, result.output
+    kept = list(Corpus(tmp_path / "corpus").recipes("train"))
+    assert 0 < len(kept) < len(list(Corpus(whole).recipes("train")))
+    assert all(event.event_id != gone for recipe in kept for event in recipe.events)
 
 
 @pytest.mark.slow
