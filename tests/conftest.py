@@ -1,7 +1,8 @@
-"""One hypothesis profile, and the folder of recordings and figures that only some machines have."""
+"""One hypothesis profile, Ctrl-C as usual, and the folder of recordings that only some machines have."""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from hypothesis import settings
 # torch's and numba's first calls overrun the default deadline of a property test
 settings.register_profile("suite", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("suite")
+
+# a shell's background jobs ignore Ctrl-C, and so would every program that a test starts and interrupts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
