@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BLOCK_BYTES = 2 << 20  # of one intermediate: a few of them fit the last cache
+BLOCK_BYTES = 4 << 20  # of one intermediate: a few of them fit the last cache
 
 _LEVELS = 1 << 16  # a random number of 16 bits decides on an element
 
