@@ -235,6 +235,7 @@ def _table_section(settings: AblationSettings, values: Mapping[str, dict[int, Pe
     """The report's table, and a chart of each headline figure."""
     first = settings.systems[0]
     rows, charted = [], dict[str, dict[str, tuple[float, tuple[float, float]]]]()
+    at_hand = {figure for system in settings.systems for figure in PUBLISHED.get(system, {})}
     for system, of_seed in values.items():
         cells = []
         mean = _over_seeds(of_seed)
@@ -242,20 +243,22 @@ def _table_section(settings: AblationSettings, values: Mapping[str, dict[int, Pe
             at_seeds = [float(run[figure].mean()) for run in of_seed.values()]
             value = float(mean[figure].mean())
             charted.setdefault(figure, {})[system] = (value, interval)
-            published = PUBLISHED.get(system, {}).get(figure)
             cells += [
                 f"{value:.2f} ({interval[0]:.1f}-{interval[1]:.1f})",
                 f"{min(at_seeds):.1f}-{max(at_seeds):.1f}",
-                "" if published is None else f"{published:.2f}",
             ]
+            if figure in at_hand:
+                published = PUBLISHED.get(system, {}).get(figure)
+                cells.append("" if published is None else f"{published:.2f}")
         rows.append((system, ", ".join(SYSTEMS[system]).replace("_", " ") or "baseline", *cells))
     header = ["system", "parts"]
     for figure in HEADLINES:
-        header += [figure, "seeds", "published"]
+        header += [figure, "seeds", *(["published"] if figure in at_hand else [])]
     baseline = ", ".join(f"{figure} {value}" for figure, value in PUBLISHED_BASELINE.items())
     table = Table(
         header=tuple(header),
         rows=tuple(rows),
+        words=(1,),
         note=(
             "Mean over seeds, in brackets its 95 % interval by bootstrap over queries; seeds: lowest and "
             "highest single run. Where nothing is published here, the report's figure is not at hand. The "

@@ -37,6 +37,7 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     strong: tuple[int, ...] = ()  # rows that matter most
+    words: tuple[int, ...] = ()  # columns of words, which may take several lines
     note: str = ""
     kind: Literal["table"] = "table"
 
