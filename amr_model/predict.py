@@ -8,6 +8,7 @@ The one module of this package that reads audio.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from amr_model.postprocess import predict_set
 from amr_model.submission import MAX_RANKED, RankedWindow
 from amr_model.tensors import Batch, Outputs
 from clotho_long.audio.io import Waveform, probe, stream_mono, write_audio
+from clotho_long.audio.spectrogram import spectrogram, to_png
 from clotho_long.core.errors import ConfigError
 from clotho_long.core.feature_files import Features
 from clotho_long.core.files import atomic_path
@@ -198,18 +200,23 @@ def cut_moments(answer: Answer, folder: Path, *, prefix: str = "") -> list[Path]
 
 
 def plot_answers(answers: Sequence[Answer], path: Path) -> None:
-    """A panel for each answer: its windows over the recording's time, best on top, with their scores."""
+    """A panel for each answer: its windows on the recording's spectrogram, best on top, with their scores."""
     from matplotlib.figure import Figure
+    from matplotlib.image import imread
+
+    recordings = dict.fromkeys(answer.recording for answer in answers)
+    pictures = {recording: imread(io.BytesIO(to_png(spectrogram(recording)))) for recording in recordings}
 
     heights = [1.2 + 0.25 * len(answer.windows) for answer in answers]
     figure = Figure(figsize=(10, sum(heights)), layout="constrained")
     panels = figure.subplots(len(answers), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, answer in zip(panels, answers, strict=True):
+        whole = (0, answer.duration_s, max(1, len(answer.windows)) + 0.5, 0.5)
+        axes.imshow(pictures[answer.recording], extent=whole, aspect="auto", cmap="gray")
         for rank, (onset_s, offset_s, score) in enumerate(answer.windows, start=1):
-            axes.barh(rank, offset_s - onset_s, left=onset_s, height=0.6)
-            axes.annotate(f"{score:.3f}", (offset_s, rank), (3, 0), textcoords="offset points", va="center")
+            axes.barh(rank, offset_s - onset_s, left=onset_s, height=0.6, alpha=0.75)
+            axes.annotate(f"{score:.3f}", ((onset_s + offset_s) / 2, rank), ha="center", va="center")
         axes.set(xlim=(0, answer.duration_s), yticks=range(1, len(answer.windows) + 1), xlabel="seconds")
-        axes.invert_yaxis()
         axes.set_title(f"{answer.query}  ({answer.recording.name})", loc="left", fontsize=9)
     with atomic_path(path) as part:
         figure.savefig(part, dpi=120)

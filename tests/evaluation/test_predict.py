@@ -164,6 +164,7 @@ def test_moments_are_cut_out_at_the_recording_s_own_rate(tmp_path):
 
 
 def test_answers_are_drawn_and_told(tmp_path):
+    write_audio(tmp_path / "a.wav", np.zeros(90 * 8000, dtype=np.float32), 8000)
     answer = Answer(
         recording=tmp_path / "a.wav", query="a dog", duration_s=90.0, windows=((61.0, 63.5, 0.75),)
     )
