@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import logging
 from collections.abc import Iterable, Sequence
@@ -32,7 +33,7 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from amr_model.checkpoint import load_model
-from amr_model.config import SYSTEMS, system
+from amr_model.config import SYSTEMS, ExperimentConfig, system
 from amr_model.data import RetrievalSet, read_annotations
 from amr_model.evaluation import bootstrap, headline_values
 from amr_model.metrics import score_queries
@@ -250,23 +251,31 @@ def run_system(out: Path, name: str, seed: int, overrides: Sequence[str]) -> Non
     if (run / TEST_PREDICTIONS).exists():
         return
     config = override(system(name), [*overrides, f"train.seed={seed}"])
-    weights = run / "checkpoint-best.pt"
     twin = out / "runs" / f"{SAME_WEIGHTS.get(name, name)}-seed{seed}"
-    if twin != run and (twin / TEST_PREDICTIONS).exists():
-        weights = twin / "checkpoint-best.pt"
-    else:
-        train_set, valid_set = (
-            RetrievalSet.load(out / "text" / f"{split}.jsonl", out / "features", config, device=_device())
-            for split in ("train", "valid")
-        )
-        train(config, train_set, valid_set, run, resume=True)
+    if twin == run or not (twin / TEST_PREDICTIONS).exists():
+        train_on(out, run, config)
+        twin = run
+    predict_test(out, run, twin / "checkpoint-best.pt", config)
+
+
+def train_on(out: Path, run: Path, config: ExperimentConfig) -> None:
+    """Train on the corpus's train and valid splits, or go on."""
+    train_set, valid_set = (
+        RetrievalSet.load(out / "text" / f"{split}.jsonl", out / "features", config, device=_device())
+        for split in ("train", "valid")
+    )
+    train(config, train_set, valid_set, run, resume=True)
+
+
+def predict_test(out: Path, run: Path, weights: Path, config: ExperimentConfig) -> None:
+    """Answer the test queries with any checkpoint; what a run has then is what the table reads."""
     network, _ = load_model(weights, _device())
     test = RetrievalSet.load(out / "text" / "test.jsonl", out / "features", config, device=_device())
     write_predictions(run / TEST_PREDICTIONS, predict_set(network, test, config))
 
 
 def write_table(out: Path) -> str:
-    """DIR/table.md: every system with finished runs, its mean over seeds and an interval over queries."""
+    """DIR/table.md: whatever has finished runs, its mean over seeds and an interval over queries."""
     queries = read_annotations(out / "text" / "test.jsonl")
     lines = [
         f"{len(queries)} test queries. Mean over seeds [lowest and highest seed] (95 % interval of the mean,",
@@ -275,10 +284,11 @@ def write_table(out: Path) -> str:
         "| system | seeds | R1@0.5 | R1@0.7 | mAP |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for name in SYSTEMS:
-        files = sorted((out / "runs").glob(f"{name}-seed*/{TEST_PREDICTIONS}"))
-        if not files:
-            continue
+    finished = sorted((out / "runs").glob(f"*-seed*/{TEST_PREDICTIONS}"))
+    for name, runs_of_name in itertools.groupby(
+        finished, key=lambda file: file.parent.name.rpartition("-seed")[0]
+    ):
+        files = list(runs_of_name)
         runs = [headline_values(score_queries(queries, read_predictions(file))) for file in files]
         mean = {figure: np.mean([run[figure] for run in runs], axis=0) for figure in runs[0]}
         intervals = bootstrap(mean, seed=0)
