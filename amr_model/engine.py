@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from amr_model.config import ExperimentConfig
-from amr_model.criterion import Criterion
+from amr_model.criterion import Criterion, Losses
 from amr_model.data import RetrievalSet
 from amr_model.errors import TrainingError
 from amr_model.losses.boundary import draw_uniforms
@@ -82,30 +82,36 @@ class Trainer:
 
     def _step(self, indices: Any, targets: Any, epoch: int, step: int) -> Tensor:
         """One optimiser step on a global batch; returns the loss values of all of it."""
-        settings, model_settings = self.config.train, self.config.model
+        settings = self.config.train
         part = self.processes.part(len(indices))
         mine = indices[part]
         self._seed_dropout(epoch, step)
         self.optimizer.zero_grad(set_to_none=True)
         values = torch.zeros(len(self.loss_names), device=self.data.device)
         if len(mine) > 0:
-            batch = self.data.batch(mine)
-            choose = model_settings.negatives != "roll" and epoch >= model_settings.negatives_from_epoch
-            with precision(self.data.device, settings.precision):
-                outputs = self.forward(batch, for_loss=True, choose_negatives=choose)
             uniforms = self._boundary_uniforms(len(indices), epoch, step)
-            losses = self.criterion(
-                outputs,
-                self.data.batch_targets(targets, mine),
-                batch,
-                None if uniforms is None else uniforms[part].to(self.data.device, non_blocking=True),
-            )
-            losses.total.backward()  # type: ignore[no-untyped-call]
+            # around the backward pass as well, which holds two thirds of the products
+            with matrix_products(settings.precision):
+                losses = self._losses(mine, targets, epoch, None if uniforms is None else uniforms[part])
+                losses.total.backward()  # type: ignore[no-untyped-call]
             values = losses.values()
         values = self.processes.sum_gradients(self.model, values, share=len(mine) / len(indices))
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.max_grad_norm)
         self.optimizer.step()
         return values
+
+    def _losses(self, indices: Any, targets: Any, epoch: int, uniforms: Tensor | None) -> Losses:
+        model, device = self.config.model, self.data.device
+        batch = self.data.batch(indices)
+        choose = model.negatives != "roll" and epoch >= model.negatives_from_epoch
+        with mixed_precision(device, self.config.train.precision):
+            outputs = self.forward(batch, for_loss=True, choose_negatives=choose)
+        return self.criterion(
+            outputs,
+            self.data.batch_targets(targets, indices),
+            batch,
+            None if uniforms is None else uniforms.to(device, non_blocking=True),
+        )
 
     def _boundary_uniforms(self, size: int, epoch: int, step: int) -> Tensor | None:
         if self.config.loss.boundary == 0:
@@ -162,7 +168,8 @@ def validate(model: MomentRetriever, data: RetrievalSet, config: ExperimentConfi
     spreads: list[Tensor] = []
 
     def network(batch: Batch) -> Outputs:
-        with precision(data.device, config.train.precision):
+        kind = config.train.precision
+        with matrix_products(kind), mixed_precision(data.device, kind):
             outputs: Outputs = model(batch).in_float32()
         if outputs.centre_spread is not None:
             spreads.append(outputs.centre_spread)
@@ -187,17 +194,16 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, config: ExperimentConfig
         group["lr"] = rate
 
 
-def precision(device: torch.device, kind: str) -> AbstractContextManager[None]:
-    """The arithmetic of the network: float32, TF32 products on NVIDIA hardware, or bfloat16."""
-    if kind == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return _tf32() if kind == "tf32" else nullcontext()
+def mixed_precision(device: torch.device, kind: str) -> AbstractContextManager[None]:
+    """For a forward pass: bfloat16 where `kind` is bf16; its backward pass follows by itself."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if kind == "bf16" else nullcontext()
 
 
 @contextmanager
-def _tf32() -> Iterator[None]:
+def matrix_products(kind: str) -> Iterator[None]:
+    """Float32 products in TF32, on NVIDIA hardware, where `kind` is tf32."""
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
+    torch.set_float32_matmul_precision("high" if kind == "tf32" else "highest")
     try:
         yield
     finally:

@@ -66,18 +66,22 @@ class PaddedRows:
 
     def gather(self, items: Indices, device: torch.device) -> tuple[Tensor, Tensor]:
         """[item, row, dim] padded with zeros to the longest, and its mask, on `device`."""
-        lengths = self.lengths[items]
-        steps = np.arange(lengths.max())
-        mask = steps < lengths[:, None]
         if self._flat is None:
-            rows = torch.zeros(*mask.shape, self._dim)
+            rows = torch.zeros(len(items), int(self.lengths[items].max()), self._dim)
             for place, item in enumerate(items):
-                rows[place, : lengths[place]] = torch.from_numpy(self._prepared(item))
-        else:
-            places = torch.from_numpy(np.where(mask, self._starts[items, None] + steps, self._starts[-1]))
-            flat = self._flat.index_select(0, places.to(self._flat.device).flatten())
-            rows = flat.view(*mask.shape, self._dim)
-        return rows.to(device, non_blocking=True), torch.from_numpy(mask).to(device)
+                rows[place, : self.lengths[item]] = torch.from_numpy(self._prepared(item))
+            return rows.to(device), self._mask(items, device)
+        # only two numbers an item travel to the device, which finds the rows itself
+        mask = self._mask(items, self._flat.device)
+        starts = torch.from_numpy(self._starts[items]).to(self._flat.device)
+        steps = torch.arange(mask.shape[1], device=self._flat.device)
+        places = torch.where(mask, starts[:, None] + steps, int(self._starts[-1]))
+        rows = self._flat.index_select(0, places.flatten()).view(*mask.shape, self._dim)
+        return rows.to(device), mask.to(device)
+
+    def _mask(self, items: Indices, device: torch.device) -> Tensor:
+        lengths = torch.from_numpy(self.lengths[items])
+        return torch.arange(int(lengths.max()), device=device) < lengths.to(device)[:, None]
 
     def _prepared(self, item: int) -> Features:
         rows = self._source[self._items[item]]

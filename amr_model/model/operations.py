@@ -62,4 +62,5 @@ def mask_bias(mask: Tensor) -> Tensor:
 
 
 def _has_better(x: Tensor) -> bool:
-    return x.device.type != "cpu" or x.dtype != torch.float32 or torch.compiler.is_compiling()
+    mixed = x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+    return x.device.type != "cpu" or mixed or torch.compiler.is_compiling()

@@ -18,9 +18,11 @@ from model_builders import make_set, small
 
 from amr_model.checkpoint import Checkpoint, load_checkpoint, load_model, save_checkpoint
 from amr_model.config import ExperimentConfig
-from amr_model.engine import validate
+from amr_model.engine import Trainer, mixed_precision, validate
 from amr_model.errors import TrainingError
 from amr_model.model import MomentRetriever
+from amr_model.model.layers import FeedForward
+from amr_model.parallel import Processes
 from amr_model.train import BEST, LAST, Trained, train
 from clotho_long.core.config import build_config
 
@@ -173,6 +175,29 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_batch(tmp_path: Path, poi
 def test_options_of_arithmetic_and_order_train(tmp_path: Path, options: tuple[str, ...]) -> None:
     history = run(small("S8", *FAST, *options), tmp_path).history
     assert all(value == value for record in history for value in record["loss"].values())
+
+
+def test_tf32_reaches_the_backward_pass_and_ends_with_the_step(tmp_path: Path) -> None:
+    seen = []
+
+    class Watched(Trainer):
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            for parameter in self.model.parameters():
+                parameter.register_hook(lambda _: seen.append(torch.get_float32_matmul_precision()))
+
+    config = small("S8", *FAST, "train.precision=tf32")
+    model, data = MomentRetriever(config.model), make_set(config)
+    trainer = Watched(config, model, torch.optim.SGD(model.parameters()), data, Processes())
+    next(trainer.epoch(0, first_step=0, loss_sums=torch.zeros(len(trainer.loss_names))))
+    assert set(seen) == {"high"}
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_bf16_products_of_every_layer_on_a_processor() -> None:
+    layer, rows = FeedForward(16, 32, 0.1), torch.randn(4, 5, 16)
+    with mixed_precision(torch.device("cpu"), "bf16"):
+        assert layer(rows).dtype == torch.bfloat16
 
 
 WORKER = """
