@@ -8,6 +8,7 @@ The one module of this package that reads audio.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -26,13 +27,15 @@ from amr_model.submission import MAX_RANKED, RankedWindow
 from amr_model.tensors import Batch, Outputs
 from clotho_long.audio.io import Waveform, probe, stream_mono, write_audio
 from clotho_long.audio.spectrogram import spectrogram, to_png
+from clotho_long.build.crew import Crew
+from clotho_long.build.encode import Problem, Recording, encode_recordings
 from clotho_long.core.errors import ConfigError
-from clotho_long.core.feature_files import Features
+from clotho_long.core.feature_files import AUDIO_KEY, Features, audio_file, read_features
 from clotho_long.core.files import atomic_path
 from clotho_long.core.records import Query
 from clotho_long.core.units import Hertz, Seconds
-from clotho_long.features.encoder import Encoder, load_encoder
-from clotho_long.features.extract import WindowChoice, encode_piece, encode_texts, pieces_of
+from clotho_long.features.encoder import Encoder
+from clotho_long.features.extract import EncoderChoice, WindowChoice, encode_piece, encode_texts, pieces_of
 from clotho_long.features.windows import Convention
 
 CHUNK_ROWS = 300  # where the settings of the model name no limit
@@ -67,60 +70,74 @@ class Answer:
         return "\n".join(lines) + "\n"
 
 
-def load_listener(
-    config: ExperimentConfig, *, name: str | None, weights: Path | None, device: torch.device
-) -> Encoder:
-    """The encoder whose features a model reads, or the one called `name`.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """A recording as a network reads it."""
 
-    Raises:
-        ConfigError: no such encoder is installed.
-        FeatureError: its weights are missing or do not fit.
-    """
+    rows: Features  # [second, dim]
+    duration_s: Seconds
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Retriever:
+    """A network with the encoder whose features it reads, ready to be asked about recordings."""
+
+    network: Callable[[Batch], Outputs]  # in evaluation mode, on `device`
+    config: ExperimentConfig
+    encoder: Encoder
+    device: torch.device
+
+    def find(self, recording: Path, queries: Sequence[str], *, num_windows: int = MAX_RANKED) -> list[Answer]:
+        """Answer each query for one recording of any length and format.
+
+        Raises:
+            ConfigError: a query is empty.
+            AudioError: the recording cannot be read.
+            FeatureError: the encoder does not give what the network reads.
+        """
+        return self.answer(recording, self.hear(recording), queries, num_windows=num_windows)
+
+    def hear(self, recording: Path) -> Encoded:
+        """Encode a recording; errors as `find`."""
+        return encode_recording(recording, self.encoder, self.config.targets.windows)
+
+    def answer(
+        self, recording: Path, encoded: Encoded, queries: Sequence[str], *, num_windows: int = MAX_RANKED
+    ) -> list[Answer]:
+        """Answer each query for a recording that was heard before; errors as `find`."""
+        if not all(query.strip() for query in queries):
+            raise ConfigError("a query is empty", "--query", "write what you want to hear")
+        return [
+            Answer(
+                recording=recording,
+                query=query,
+                duration_s=encoded.duration_s,
+                windows=answer_rows(
+                    encoded.rows,
+                    encoded.duration_s,
+                    query,
+                    text,
+                    self.network,
+                    self.config,
+                    num_windows=num_windows,
+                    device=self.device,
+                ),
+            )
+            for query, text in zip(queries, encode_texts(queries, self.encoder), strict=True)
+        ]
+
+
+def listener_for(
+    config: ExperimentConfig, *, name: str | None, weights: Path | None, device: torch.device
+) -> EncoderChoice:
+    """The encoder whose features a model reads, or the one called `name`."""
     # an encoder that cannot use a GPU is free not to
     where = "cpu" if device.type == "cpu" else "auto"
-    return load_encoder(name or config.targets.encoder, weights=weights, device=where)
+    return EncoderChoice(name=name or config.targets.encoder, weights=weights, device=where)
 
 
-def find_moments(
-    recording: Path,
-    queries: Sequence[str],
-    network: Callable[[Batch], Outputs],
-    config: ExperimentConfig,
-    encoder: Encoder,
-    *,
-    num_windows: int = MAX_RANKED,
-    device: torch.device | None = None,
-) -> list[Answer]:
-    """Answer each query for one recording of any length and format.
-
-    Args:
-        network: in evaluation mode, on `device`.
-        encoder: the one whose features the network was trained with.
-
-    Raises:
-        ConfigError: a query is empty.
-        AudioError: the recording cannot be read.
-        FeatureError: the encoder does not give what the network reads.
-    """
-    if not all(query.strip() for query in queries):
-        raise ConfigError("a query is empty", "--query", "write what you want to hear")
-    rows, duration_s = encode_recording(recording, encoder, config.targets.windows)
-    texts = encode_texts(queries, encoder)
-    return [
-        Answer(
-            recording=recording,
-            query=query,
-            duration_s=duration_s,
-            windows=answer_rows(
-                rows, duration_s, query, text, network, config, num_windows=num_windows, device=device
-            ),
-        )
-        for query, text in zip(queries, texts, strict=True)
-    ]
-
-
-def encode_recording(path: Path, encoder: Encoder, windows: Convention) -> tuple[Features, Seconds]:
-    """The features [second, dim] of a recording, read piece by piece, and how long it is."""
+def encode_recording(path: Path, encoder: Encoder, windows: Convention) -> Encoded:
+    """The features of a recording, read piece by piece."""
     num_samples = 0
 
     def counted() -> Iterator[Waveform]:
@@ -131,7 +148,38 @@ def encode_recording(path: Path, encoder: Encoder, windows: Convention) -> tuple
 
     choice = WindowChoice(convention=windows)
     rows = [encode_piece(piece, encoder) for piece in pieces_of(counted(), encoder, choice)]
-    return np.concatenate(rows), num_samples / encoder.sample_rate_hz
+    return Encoded(rows=np.concatenate(rows), duration_s=num_samples / encoder.sample_rate_hz)
+
+
+def encode_into(
+    features_dir: Path,
+    recordings: Sequence[Recording],
+    encoder: EncoderChoice,
+    windows: Convention,
+    crew: Crew,
+) -> tuple[Problem, ...]:
+    """Write features for `read_encoded`, as `clotho-long features` does; what could not be encoded.
+
+    What is there already stays if just this encoder made it from just this sound.
+
+    Raises:
+        ConfigError, FeatureError, ManifestError: as `encode_recordings`.
+    """
+    choice = WindowChoice(convention=windows)
+    return encode_recordings(recordings, features_dir, encoder=encoder, windows=choice, crew=crew).problems
+
+
+def read_encoded(features_dir: Path, recording: Path) -> Encoded:
+    """What `encode_into` or `clotho-long features` wrote of a recording.
+
+    Raises:
+        AudioError: the recording cannot be read.
+        FeatureError: there are no features of it.
+    """
+    rows, _ = read_features(audio_file(features_dir, recording.stem), AUDIO_KEY)
+    # decoded for its length: what a file says of it is not always so
+    num_samples = sum(map(len, stream_mono(recording)))
+    return Encoded(rows=rows, duration_s=num_samples / probe(recording).sample_rate_hz)
 
 
 def answer_rows(

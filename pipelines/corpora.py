@@ -175,6 +175,6 @@ def _only(plain: dict[str, object], *keys: str) -> dict[str, object]:
     return {key: plain[key] for key in keys}
 
 
-def _refuse(problems: Sequence[str], corpus: Corpus) -> None:
+def _refuse(problems: Sequence[object], corpus: Corpus) -> None:
     if problems:
         raise ClothoLongError(f"{len(problems)} problems, the first: {problems[0]}", corpus.root)

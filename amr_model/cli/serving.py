@@ -69,7 +69,7 @@ def serve(
     ):
         _settle_gradio(folder)
         from amr_model.checkpoint import load_model
-        from amr_model.predict import load_listener
+        from amr_model.predict import Retriever, listener_for
         from amr_model.web.listener import Listener
         from amr_model.web.page import serving
         from clotho_long.core.config import override
@@ -77,10 +77,10 @@ def serve(
         where = chosen_device(device, jobs)
         network, config = load_model(checkpoint, where)
         config = override(config, overrides)
-        ears = load_listener(config, name=encoder, weights=weights, device=where)
+        ears = listener_for(config, name=encoder, weights=weights, device=where).load()
         if host not in LOOPBACK:
             click.echo(f"warning: whoever reaches {host} can use this page; there is no password", err=True)
-        listener = Listener(network, config, ears, where)
+        listener = Listener(Retriever(network=network, config=config, encoder=ears, device=where))
         with serving(listener, host=host, port=port, cuts_dir=Path(folder)):
             click.echo(f"http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
             threading.Event().wait()

@@ -64,12 +64,23 @@ class Recording:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why an item (a recording id, a path) was left out."""
+
+    item: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.item}: {self.reason}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeCounts:
-    """What a run wrote, found already done, and could not do (a line each)."""
+    """What a run wrote, found already done, and could not do."""
 
     written: int
     done_before: int
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
 
     def __add__(self, other: EncodeCounts) -> EncodeCounts:
         return EncodeCounts(
@@ -103,18 +114,18 @@ def encode_recordings(
     _refuse_bad_ids(ids, folder)
     refuse_other_makers(folder, audio_note(encoder, windows, {}), replaced=set(ids))
     waiting: list[Recording] = []
-    problems: list[str] = []
+    problems: list[Problem] = []
     for recording in recordings:
         try:
             # whether a sound is the same costs reading it: nobody needs to know before there are features
             note = job.note(recording) if folder.file(recording.recording_id).exists() else None
         except AudioError as error:
-            problems.append(f"{recording.recording_id}: {error}")
+            problems.append(Problem(item=recording.recording_id, reason=str(error)))
             continue
         if note is None or not is_done(folder, recording.recording_id, note, overwrite=overwrite):
             waiting.append(recording)
     num_done = len(recordings) - len(waiting) - len(problems)
-    results: Iterable[str | None]
+    results: Iterable[Problem | None]
     if _works_alone(encoder.load(), crew):
         ahead = job.encode_while_others_prepare(waiting, num_threads=crew.jobs)
         results = list(crew.watch(ahead, total=len(waiting), label="encoding", unit="recording"))
@@ -126,7 +137,7 @@ def encode_recordings(
     return EncodeCounts(
         written=len(waiting) - len(failed),
         done_before=num_done,
-        problems=tuple(sorted(problems + failed)),
+        problems=tuple(sorted(problems + failed, key=str)),
     )
 
 
@@ -176,7 +187,7 @@ class _AudioJob:
     encoder: EncoderChoice
     windows: WindowChoice
 
-    def __call__(self, recording: Recording) -> str | None:
+    def __call__(self, recording: Recording) -> Problem | None:
         return self._finish(recording, map(self.encode, self._pieces(recording)))
 
     def encode(self, piece: Windows) -> Features:
@@ -184,14 +195,14 @@ class _AudioJob:
         with one_thread():
             return encode_piece(piece, encoder)
 
-    def encode_with_shared_pieces(self, recording: Recording, crew: Crew) -> str | None:
+    def encode_with_shared_pieces(self, recording: Recording, crew: Crew) -> Problem | None:
         """The same for a recording that is alone: its pieces are shared among the crew."""
         unit = f"{PIECE_WINDOWS} windows"
         return self._finish(recording, crew.share_in_order(self.encode, self._pieces(recording), unit=unit))
 
     def encode_while_others_prepare(
         self, recordings: Iterable[Recording], *, num_threads: int
-    ) -> Iterator[str | None]:
+    ) -> Iterator[Problem | None]:
         """The same for each recording in turn, while `num_threads` prepare the windows of those after it."""
         waiting = iter(recordings)
         with ThreadPoolExecutor(num_threads) as pool:
@@ -208,12 +219,12 @@ class _AudioJob:
         encoder = self.encoder.load()
         return pieces_of(recording.sound.blocks(encoder.sample_rate_hz), encoder, self.windows)
 
-    def _finish(self, recording: Recording, rows: Iterable[Features]) -> str | None:
+    def _finish(self, recording: Recording, rows: Iterable[Features]) -> Problem | None:
         try:
             matrix = np.concatenate(list(rows))
             note = self.note(recording)
         except (AudioError, FeatureError) as error:
-            return f"{recording.recording_id}: {error}"
+            return Problem(item=recording.recording_id, reason=str(error))
         write_features(self.folder.file(recording.recording_id), matrix, self.folder.key, note)
         return None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic.dataclasses import dataclass
 
 from clotho_long.audio.io import AUDIO_SUFFIXES, ChannelChoice, Waveform, resample, stream_mono
-from clotho_long.build.encode import Recording
+from clotho_long.build.encode import Problem, Recording
 from clotho_long.build.mixtures import MixtureTask, render_mixture
 from clotho_long.core.errors import AudioError
 from clotho_long.core.files import fingerprint_file
@@ -55,27 +55,35 @@ class FileSound:
             raise AudioError(f"cannot be read ({error.strerror})", self.path, "check the path") from None
 
 
+def audio_files(paths: Sequence[Path]) -> tuple[list[Path], list[Problem]]:
+    """The files among files and folders (searched to any depth); a folder that holds none is a problem."""
+    files, problems = [], []
+    for path in paths:
+        found = sorted(_audio_below(path)) if path.is_dir() else [path]
+        files += found
+        if not found:
+            problems.append(Problem(item=str(path), reason="holds no audio files; check the path"))
+    return files, problems
+
+
 def find_recordings(
     paths: Sequence[Path], *, channels: ChannelChoice = "mean"
-) -> tuple[list[Recording], list[str]]:
-    """The recordings among files and folders (searched to any depth), named by their stem, and problem lines.
+) -> tuple[list[Recording], list[Problem]]:
+    """The recordings among files and folders, named by their stem, and what is wrong with the others.
 
     Two files of one stem are both left out: whichever were taken, its features would pass for the other's.
     """
-    problems: list[str] = []
+    found, problems = audio_files(paths)
     by_stem: dict[str, set[Path]] = defaultdict(set)
-    for path in paths:
-        found = sorted(_audio_below(path)) if path.is_dir() else [path]
-        if not found:
-            problems.append(f"{path}: holds no audio files; check the path")
-        for file in found:
-            by_stem[file.stem].add(file)
+    for file in found:
+        by_stem[file.stem].add(file)
     recordings = []
     for stem, files in sorted(by_stem.items()):
         first, *others = sorted(files)
         if others:
             names = ", ".join(map(str, others))
-            problems.append(f"{first}: has the name of {names}; rename all but one, or use two folders")
+            reason = f"has the name of {names}; rename all but one, or use two folders"
+            problems.append(Problem(item=str(first), reason=reason))
         else:
             recordings.append(Recording(recording_id=stem, sound=FileSound(path=first, channels=channels)))
     return recordings, problems

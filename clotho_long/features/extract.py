@@ -132,7 +132,7 @@ def is_done(folder: FeatureFolder, item: str, note: MadeBy, *, overwrite: bool) 
     raise FeatureError(
         f"was made with another {' and another '.join(differing)}",
         path,
-        "give --overwrite to replace it, or another folder",
+        "give --overwrite to replace it, remove it, or take another folder",
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from amr_model.submission import read_predictions
 from clotho_long.audio.io import write_audio
 from clotho_long.core.config import override
 from clotho_long.core.feature_files import AUDIO_KEY, audio_file, write_features
+from clotho_long.features.logmel import LogMelEncoder
 from tests.evaluation.builders import (
     CASTELLA,
     GOLDEN,
@@ -166,6 +168,42 @@ def test_cuts_of_recordings_of_one_name_do_not_replace_each_other(tmp_path):
     status, _, errors = run("predict", *paths, *arguments, "--cut", tmp_path / "cut")
     assert status == 0, errors
     assert sorted(path.name[:7] for path in (tmp_path / "cut").iterdir()) == ["r1-one-", "r2-one-"]
+
+
+def test_a_folder_is_searched_and_what_cannot_be_read_is_left_out(tmp_path):
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8000 * 12).astype(np.float32)
+    for name in ("b.wav", "deep/a.flac"):
+        write_audio(tmp_path / "walks" / name, noise, 8000)
+    (tmp_path / "walks" / "torn.wav").write_bytes(b"RIFF")
+    (tmp_path / "walks" / "notes.txt").write_text("no sound")
+    arguments = ["predict", tmp_path / "walks", "--query", "a dog", "--checkpoint", checkpoint, "--json"]
+    for extras in ((), ("--features", tmp_path / "heard", "--jobs", 2), ("--features", tmp_path / "heard")):
+        status, text, errors = run(*arguments, *extras)
+        assert status == 1
+        assert len(errors.splitlines()) == 1
+        assert "torn.wav: " in errors
+        answers = [json.loads(line) for line in text.splitlines()]
+        assert [Path(answer["recording"]).name for answer in answers] == ["b.wav", "a.flac"]
+        assert answers[0]["moments"] == answers[1]["moments"]
+        assert all(answer["duration"] == 12 for answer in answers)
+
+
+def test_features_that_were_kept_are_not_made_again(tmp_path, monkeypatch):
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8000 * 12).astype(np.float32)
+    write_audio(tmp_path / "one.wav", noise, 8000)
+    arguments = ["predict", tmp_path / "one.wav", "--query", "a dog", "--checkpoint", checkpoint, "--jobs", 1]
+    status, fresh, _ = run(*arguments)
+    assert status == 0
+    kept = ["--features", tmp_path / "heard"]
+    assert run(*arguments, *kept)[:2] == (0, fresh)
+    monkeypatch.setattr(LogMelEncoder, "encode_windows", None)
+    assert run(*arguments, *kept)[:2] == (0, fresh)
+    write_audio(tmp_path / "one.wav", noise[::-1].copy(), 8000)
+    status, _, errors = run(*arguments, *kept)
+    assert status == 1
+    assert "one.npz: was made with another source; give --overwrite" in errors
 
 
 def test_an_empty_query_ends_in_one_line(tmp_path):

@@ -143,10 +143,10 @@ def write_tone(path, seconds: float, rate_hz: int = 8000):
 
 def test_a_recording_is_encoded_second_by_second_and_measured(tmp_path):
     path = write_tone(tmp_path / "tone.wav", 4.7)
-    rows, duration_s = encode_recording(path, LogMelEncoder(), "aligned")
-    assert rows.shape == (4, 768)
-    assert duration_s == pytest.approx(4.7, abs=1e-3)
-    assert encode_recording(path, LogMelEncoder(), "centred")[0].shape == (5, 768)
+    encoded = encode_recording(path, LogMelEncoder(), "aligned")
+    assert encoded.rows.shape == (4, 768)
+    assert encoded.duration_s == pytest.approx(4.7, abs=1e-3)
+    assert encode_recording(path, LogMelEncoder(), "centred").rows.shape == (5, 768)
 
 
 def test_moments_are_cut_out_at_the_recording_s_own_rate(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from amr_model.config import system
+from amr_model.predict import Retriever
 from amr_model.tensors import Batch, Outputs
 from amr_model.web.listener import Listener
 from clotho_long.audio.io import write_audio
@@ -52,7 +53,13 @@ class CountingEncoder(LogMelEncoder):
 
 
 def make_listener(network: AlwaysThere | None = None, encoder: LogMelEncoder | None = None) -> Listener:
-    return Listener(network or AlwaysThere(), system("S1"), encoder or LogMelEncoder(), torch.device("cpu"))
+    retriever = Retriever(
+        network=network or AlwaysThere(),
+        config=system("S1"),
+        encoder=encoder or LogMelEncoder(),
+        device=torch.device("cpu"),
+    )
+    return Listener(retriever)
 
 
 def write_recording(path: Path, length_s: float = 20.0) -> Path:
