@@ -3,8 +3,9 @@
     python benchmarks/model_step.py --lighthouse PATH/TO/lighthouse [--threads 2] [--rounds 5]
 
 needs a checkout of line/lighthouse (d095eaa) and what it imports (einops, scikit-learn). CPU, float32,
-32 recordings of 300 windows and 12 tokens. The two are timed in alternation; equal losses are checked first,
-without dropout. A training step is timed as it happens, with dropout, and once more without.
+32 recordings of 300 windows and 12 tokens. The two are timed in alternation, each after a step of its own, as
+in training; equal losses are checked first, without dropout. A training step is timed as it happens, with
+dropout, and once more without.
 """
 
 from __future__ import annotations
@@ -150,15 +151,16 @@ def stepper(side: Theirs | Ours, *, fused: bool) -> Callable[[], Any]:
 def compare(name: str, theirs: Callable[[], Any], ours: Callable[[], Any], rounds: int) -> None:
     """Alternate the two and print medians and the median of the paired ratios."""
     seconds: list[tuple[float, float]] = []
-    for _ in range(rounds + 1):  # the first round warms up
+    for _ in range(rounds):
         pair = []
         for work in (theirs, ours):
+            work()  # what the other side left behind (idle cores, returned memory) is not ours to pay for
             started = time.perf_counter()
             work()
             pair.append(time.perf_counter() - started)
         seconds.append((pair[0], pair[1]))
-    first, second = (statistics.median(pair[side] for pair in seconds[1:]) for side in (0, 1))
-    ratio = statistics.median(pair[0] / pair[1] for pair in seconds[1:])
+    first, second = (statistics.median(pair[side] for pair in seconds) for side in (0, 1))
+    ratio = statistics.median(pair[0] / pair[1] for pair in seconds)
     print(f"{name:<44}{first:>9.3f} s{second:>9.3f} s{ratio:>8.2f} x", flush=True)
 
 
