@@ -18,7 +18,7 @@ lint: $(READY)
 demo: $(READY)
 	$(BIN)/python -m pipelines.demo --out demo
 
-$(READY): pyproject.toml setup.py $(wildcard clotho_long/features/native/*.cpp clotho_long/features/native/*.h)
+$(READY): pyproject.toml setup.py $(wildcard clotho_long/features/encoders/msclap/kernel/*.cpp clotho_long/features/encoders/msclap/kernel/*.h)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'

@@ -2,14 +2,14 @@
 
 Where there is no compiler, or it fails, the package installs without the kernel and runs on torch alone. On
 x86 it is built for two levels of instructions, so that what is installed runs on any processor: the right one
-is picked when it is loaded (`clotho_long.features.msclap.native`).
+is picked when it is loaded (`clotho_long.features.encoders.msclap.native`).
 """
 
 import platform
 
 from setuptools import Extension, setup
 
-FOLDER = "clotho_long/features/native"
+FOLDER = "clotho_long/features/encoders/msclap/kernel"
 ON_X86 = platform.machine().lower() in ("x86_64", "amd64")
 LEVELS = {"v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4"]} if ON_X86 else {"base": []}
 

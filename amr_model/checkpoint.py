@@ -17,10 +17,10 @@ from torch import Tensor
 
 from amr_model.config import ExperimentConfig
 from amr_model.errors import TrainingError
-from amr_model.foreign import convert_foreign
 from amr_model.model import MomentRetriever
-from clotho_long.core.config import build_config, to_plain
+from amr_model.public.renaming import convert_foreign
 from clotho_long.core.files import atomic_path
+from clotho_long.core.settings import build_config, to_plain
 
 FORMAT = "amr-checkpoint-1"
 

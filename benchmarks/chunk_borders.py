@@ -22,17 +22,17 @@ import numpy as np
 import torch
 
 import pipelines.demo
+from amr_model.answer.retriever import answer_rows
+from amr_model.answer.stretches import chunk_starts, iou
 from amr_model.checkpoint import load_model
-from amr_model.chunks import chunk_starts, iou
-from amr_model.data import read_annotations
-from amr_model.predict import answer_rows
-from amr_model.submission import RankedWindow
-from clotho_long.build.crew import Crew
+from amr_model.data.sets import read_annotations
 from clotho_long.core.command_line import progress
-from clotho_long.core.config import override
-from clotho_long.core.feature_store import FeatureStore
+from clotho_long.core.predictions import RankedWindow
+from clotho_long.core.settings import override
 from clotho_long.core.units import Seconds
+from clotho_long.core.work import Workers
 from clotho_long.corpus import Corpus
+from clotho_long.features.store import FeatureStore
 from pipelines.command import settings_from
 from pipelines.corpora import CorpusSettings, corpus_steps
 from pipelines.steps import run_steps
@@ -129,8 +129,8 @@ def long_recordings(out: Path, length_s: Seconds, jobs: int) -> Corpus:
         encoder="logmel",
     )
     corpus = Corpus(out / "corpus")
-    crew = Crew(jobs=jobs, watch=functools.partial(progress, quiet=True))
-    run_steps(corpus_steps(settings, corpus, crew), out / "steps", say=click.echo)
+    workers = Workers(jobs=jobs, watch=functools.partial(progress, quiet=True))
+    run_steps(corpus_steps(settings, corpus, workers), out / "steps", say=click.echo)
     return corpus
 
 

@@ -23,12 +23,12 @@ import click
 import torch
 from torch import Tensor
 
-from clotho_long.features.msclap import CPU_WINDOWS, GPU_WINDOWS, KERNEL_WINDOWS, cpu_has_bf16
-from clotho_long.features.msclap.audio import AudioTower
-from clotho_long.features.msclap.layout import DEPTHS, SIDE, TOKENS, WIDTHS
-from clotho_long.features.msclap.linear import can_pack
-from clotho_long.features.msclap.native import NativeTower, load_kernel
-from clotho_long.features.msclap.weights import AUDIO_PREFIX, audio_shapes
+from clotho_long.features.encoders.msclap import CPU_WINDOWS, GPU_WINDOWS, KERNEL_WINDOWS, cpu_has_bf16
+from clotho_long.features.encoders.msclap.audio import AudioTower
+from clotho_long.features.encoders.msclap.layout import DEPTHS, SIDE, TOKENS, WIDTHS
+from clotho_long.features.encoders.msclap.linear import can_pack
+from clotho_long.features.encoders.msclap.native import NativeTower, load_kernel
+from clotho_long.features.encoders.msclap.weights import AUDIO_PREFIX, audio_shapes
 from tests.msclap_reference import reference_htsat
 from tests.random_clap_weights import random_audio_state
 

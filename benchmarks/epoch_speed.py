@@ -21,8 +21,8 @@ from pathlib import Path
 
 import torch
 
-from amr_model.config import compat_lighthouse
-from amr_model.data import RetrievalSet
+from amr_model.data.sets import RetrievalSet
+from amr_model.public.presets import compat_lighthouse
 from benchmarks.loading_speed import BATCH_SIZE, lighthouse_batches, write_random_features
 from benchmarks.model_step import Ours, Theirs, make_batch, stepper
 

@@ -18,12 +18,12 @@ from pathlib import Path
 import click
 
 from clotho_long.audio.io import resample
-from clotho_long.build.crew import one_thread
-from clotho_long.build.mixtures import MixtureTask, mixture_tasks, render_mixture
+from clotho_long.core.work import one_thread
 from clotho_long.corpus import Corpus
 from clotho_long.features.encoder import Encoder
 from clotho_long.features.extract import PIECE_WINDOWS, EncoderChoice, WindowChoice
 from clotho_long.features.windows import Windows
+from clotho_long.stages.mixtures import MixtureTask, mixture_tasks, render_mixture
 
 
 @click.command()

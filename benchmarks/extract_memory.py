@@ -18,9 +18,9 @@ import click
 import numpy as np
 import soundfile
 
-from clotho_long.build.crew import Crew
-from clotho_long.build.extract import extract_recordings
+from clotho_long.core.work import Workers
 from clotho_long.features.extract import EncoderChoice, WindowChoice
+from clotho_long.stages.extract import extract_recordings
 
 RATE_HZ = 44_100
 
@@ -52,7 +52,7 @@ def _measure(recording: Path, folder: Path, choice: EncoderChoice) -> tuple[floa
     choice.load()
     if soundfile.info(recording).frames:
         counts = extract_recordings(
-            [recording], folder / "features", encoder=choice, windows=WindowChoice(), crew=Crew()
+            [recording], folder / "features", encoder=choice, windows=WindowChoice(), workers=Workers()
         )
         assert counts.written == 1, counts.problems
     seconds = time.perf_counter() - started

@@ -24,8 +24,9 @@ from typing import Any
 
 import torch
 
-from amr_model.config import ExperimentConfig, compat_lighthouse
+from amr_model.config import ExperimentConfig
 from amr_model.model.positions import reference_positions
+from amr_model.public.presets import compat_lighthouse
 from benchmarks.model_step import options as published_options
 from benchmarks.simulated_castella import (
     REDUCED_SETTINGS,
@@ -36,7 +37,7 @@ from benchmarks.simulated_castella import (
     train_on,
     write_table,
 )
-from clotho_long.core.config import override
+from clotho_long.core.settings import override
 
 
 def main() -> None:

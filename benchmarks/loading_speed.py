@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from amr_model.config import compat_lighthouse
-from amr_model.data import RetrievalSet, read_annotations
-from clotho_long.core.feature_files import AUDIO_KEY, TEXT_KEY, audio_file, text_file, write_features
+from amr_model.data.sets import RetrievalSet, read_annotations
+from amr_model.public.presets import compat_lighthouse
+from clotho_long.features.files import AUDIO_KEY, TEXT_KEY, audio_file, text_file, write_features
 
 BATCH_SIZE = 32
 DIM = 768

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from amr_model.metrics import official_result, score_queries
-from amr_model.submission import Prediction
+from amr_model.scoring.metrics import official_result, score_queries
+from clotho_long.core.predictions import Prediction
 from clotho_long.core.records import Moment, Query
 
 NUM_QUERIES = 1347  # CASTELLA's test split

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 
 from amr_model.config import ExperimentConfig, system
-from amr_model.data import RetrievalSet, read_annotations
-from amr_model.engine import Trainer, validate
+from amr_model.data.sets import RetrievalSet, read_annotations
+from amr_model.learn.distributed import Processes
+from amr_model.learn.engine import Trainer, validate
 from amr_model.model import MomentRetriever
-from amr_model.parallel import Processes
-from clotho_long.core.config import override
 from clotho_long.core.records import Query
+from clotho_long.core.settings import override
 
 QUERIES = 16
 EVENT_LEVEL = 4.0  # length of the direction of an event over the noise of a window, per dimension

@@ -22,11 +22,12 @@ from typing import Any
 
 import torch
 
-from amr_model.config import compat_lighthouse, system
-from amr_model.criterion import Criterion
-from amr_model.data import temporal_endpoints
-from amr_model.foreign import rename
+from amr_model.config import system
+from amr_model.data.sets import temporal_endpoints
+from amr_model.learn.criterion import Criterion
 from amr_model.model import MomentRetriever
+from amr_model.public.presets import compat_lighthouse
+from amr_model.public.renaming import rename
 from amr_model.tensors import Batch, Targets
 
 ITEMS, WINDOWS, TOKENS, MOMENTS = 32, 300, 12, 3

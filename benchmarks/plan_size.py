@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 import numpy as np
 
-from clotho_long.build.plan import sample_split
 from clotho_long.core.records import SPLITS
 from clotho_long.recipe.spec import PRESETS
+from clotho_long.stages.plan import sample_split
 from pipelines.make_manifest import published_events, published_tours
 
 PUBLISHED_SIZES = {

@@ -32,13 +32,13 @@ import numpy as np
 import soundfile
 
 from clotho_long.audio.io import probe, read_mono, write_blocks
-from clotho_long.build.mixtures import MixtureTask, mixture_blocks, mixture_tasks
-from clotho_long.build.plan import plan
-from clotho_long.build.render import render
-from clotho_long.build.scan import scan
-from clotho_long.core.config import override
+from clotho_long.core.settings import override
 from clotho_long.corpus import Corpus
 from clotho_long.recipe.spec import PRESETS
+from clotho_long.stages.mixtures import MixtureTask, mixture_blocks, mixture_tasks
+from clotho_long.stages.plan import plan
+from clotho_long.stages.render import render
+from clotho_long.stages.scan import scan
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 

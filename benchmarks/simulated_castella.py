@@ -32,20 +32,20 @@ import numpy.typing as npt
 import torch
 from pydantic.dataclasses import dataclass
 
+from amr_model.answer.run import predict_set
 from amr_model.checkpoint import load_model
 from amr_model.config import SYSTEMS, ExperimentConfig, system
-from amr_model.data import RetrievalSet, read_annotations
-from amr_model.evaluation import bootstrap, headline_values
-from amr_model.metrics import score_queries
-from amr_model.postprocess import predict_set
-from amr_model.submission import read_predictions, write_predictions
-from amr_model.train import train
-from clotho_long.core.config import override
-from clotho_long.core.feature_files import AUDIO_KEY, TEXT_KEY, audio_file, text_file, write_features
+from amr_model.data.sets import RetrievalSet, read_annotations
+from amr_model.learn.train import train
+from amr_model.scoring.metrics import score_queries
+from amr_model.scoring.report import bootstrap, headline_values
+from clotho_long.core.annotations import write_queries
 from clotho_long.core.files import fingerprint, write_json, write_text
-from clotho_long.core.manifest import write_queries
+from clotho_long.core.predictions import read_predictions, write_predictions
 from clotho_long.core.records import Moment, Query
 from clotho_long.core.seeds import generator
+from clotho_long.core.settings import override
+from clotho_long.features.files import AUDIO_KEY, TEXT_KEY, audio_file, text_file, write_features
 
 Matrix = npt.NDArray[np.float32]
 

@@ -20,12 +20,12 @@ from pathlib import Path
 import torch
 
 from amr_model.config import ExperimentConfig, system
-from amr_model.data import RetrievalSet
-from amr_model.engine import Trainer
+from amr_model.data.sets import RetrievalSet
+from amr_model.learn.distributed import Processes
+from amr_model.learn.engine import Trainer
 from amr_model.model import MomentRetriever
-from amr_model.parallel import Processes
 from benchmarks.loading_speed import write_random_features
-from clotho_long.core.config import override
+from clotho_long.core.settings import override
 
 EPOCHS = 200
 PROFILED_STEPS = 5

@@ -10,7 +10,7 @@ from typing import Any
 from clotho_long import __version__
 from clotho_long.core.errors import ManifestError
 from clotho_long.core.files import write_json
-from clotho_long.core.manifest import read_records
+from clotho_long.core.jsonl import read_records
 from clotho_long.core.records import SPLITS
 from clotho_long.recipe.records import ClipRecipe
 from clotho_long.sources.records import Background, Foreground

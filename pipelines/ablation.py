@@ -19,14 +19,14 @@ from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
 from amr_model.config import SYSTEMS, ExperimentConfig
-from amr_model.data import read_annotations
-from amr_model.evaluation import bootstrap, headline_values
-from amr_model.metrics import Floats, score_queries
-from amr_model.submission import read_predictions
+from amr_model.data.sets import read_annotations
+from amr_model.scoring.metrics import Floats, score_queries
+from amr_model.scoring.report import bootstrap, headline_values
 from clotho_long.core.command_line import SingleCommand
-from clotho_long.core.config import to_plain
 from clotho_long.core.errors import ConfigError
 from clotho_long.core.files import fingerprint
+from clotho_long.core.predictions import read_predictions
+from clotho_long.core.settings import to_plain
 from pipelines import charts
 from pipelines.command import pipeline_options, settings_from, speaker
 from pipelines.pretrain_finetune import TrainingSets

@@ -71,7 +71,7 @@ def ablate(
       amr ablate --pretrain corpus --finetune castella --finetune-train castella_train_release.jsonl \\
           --finetune-valid castella_val_release.jsonl --test castella_test_release.jsonl --out ablation
     """
-    from clotho_long.core.config import build_config
+    from clotho_long.core.settings import build_config
     from pipelines.ablation import AblationSettings, run_ablation
 
     def labelled(corpus: Path, split: str, annotations: Path | None = None) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from clotho_long.core.command_line import common_options, set_up_logging
-from clotho_long.core.config import load_config
+from clotho_long.core.settings import load_config
 
 Settings = TypeVar("Settings")
 Command = TypeVar("Command", bound=Callable[..., Any])

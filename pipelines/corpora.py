@@ -7,24 +7,28 @@ from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
-from clotho_long.build.adopt import plan_from_manifest
-from clotho_long.build.check import check
-from clotho_long.build.crew import Crew
-from clotho_long.build.extract import extract_corpus
-from clotho_long.build.plan import plan
-from clotho_long.build.render import render
-from clotho_long.build.scan import scan
-from clotho_long.core.config import override, to_plain
 from clotho_long.core.errors import ClothoLongError, ConfigError, ManifestError
 from clotho_long.core.files import write_json
+from clotho_long.core.settings import override, to_plain
+from clotho_long.core.work import Workers
 from clotho_long.corpus import Corpus
 from clotho_long.features.extract import EncoderChoice, WindowChoice
 from clotho_long.features.windows import Convention
 from clotho_long.recipe.spec import PRESETS
+from clotho_long.stages.adopt import plan_from_manifest
+from clotho_long.stages.check import check
+from clotho_long.stages.extract import extract_corpus
+from clotho_long.stages.plan import plan
+from clotho_long.stages.render import render
+from clotho_long.stages.scan import scan
 from pipelines.steps import Step
 
 # encoders are named in settings and kernels by the processor, so no import leads to them
-ENCODER_CODE = ("clotho_long.features.logmel", "clotho_long.features.msclap", "clotho_long.features.native")
+ENCODER_CODE = (
+    "clotho_long.features.encoders.logmel",
+    "clotho_long.features.encoders.msclap",
+    "clotho_long.features.encoders.msclap.kernel",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,7 @@ class CorpusSettings:
 
 
 def corpus_steps(
-    settings: CorpusSettings, corpus: Corpus, crew: Crew, *, prefix: str = "", after: Sequence[str] = ()
+    settings: CorpusSettings, corpus: Corpus, workers: Workers, *, prefix: str = "", after: Sequence[str] = ()
 ) -> list[Step]:
     """The steps of one corpus; the last one is `PREFIXcheck`.
 
@@ -69,9 +73,9 @@ def corpus_steps(
             settings.clotho,
             settings.walking_tours,
             split_rule=settings.split,
-            jobs=crew.jobs,
-            scheduler=crew.scheduler,
-            watch=crew.watch,
+            jobs=workers.jobs,
+            scheduler=workers.scheduler,
+            watch=workers.watch,
         )
 
     def draw() -> None:
@@ -92,9 +96,9 @@ def corpus_steps(
             corpus,
             splits=corpus.planned_splits,
             overwrite=True,
-            jobs=crew.jobs,
-            scheduler=crew.scheduler,
-            watch=crew.watch,
+            jobs=workers.jobs,
+            scheduler=workers.scheduler,
+            watch=workers.watch,
         )
         _refuse(counts.problems, corpus)
 
@@ -110,7 +114,7 @@ def corpus_steps(
             encoder=encoder,
             windows=WindowChoice(convention=settings.windows),
             overwrite=True,
-            crew=crew,
+            workers=workers,
         ):
             _refuse(counts.problems, corpus)
 
@@ -127,7 +131,7 @@ def corpus_steps(
             after=tuple(after),
             files=() if after else (settings.clotho, settings.walking_tours),
             outputs=(corpus.root / "sources",),
-            code=("clotho_long.build.scan",),
+            code=("clotho_long.stages.scan",),
         ),
         Step(
             name=plan_name,
@@ -136,7 +140,7 @@ def corpus_steps(
             after=(scan_name,),
             files=() if settings.manifest is None else (settings.manifest,),
             outputs=(corpus.root / "recipes", corpus.root / "text"),
-            code=("clotho_long.build.plan", "clotho_long.build.adopt"),
+            code=("clotho_long.stages.plan", "clotho_long.stages.adopt"),
         ),
         Step(
             name=f"{prefix}extract",
@@ -144,7 +148,7 @@ def corpus_steps(
             settings=_only(plain, "encoder", "weights", "precision", "windows"),
             after=(scan_name, plan_name),
             outputs=(corpus.features_dir,),
-            code=("clotho_long.build.extract", *ENCODER_CODE),
+            code=("clotho_long.stages.extract", *ENCODER_CODE),
             judges=True,
         ),
     ]
@@ -155,7 +159,7 @@ def corpus_steps(
                 action=write_audio,
                 after=(scan_name, plan_name),
                 outputs=(corpus.root / "audio",),
-                code=("clotho_long.build.render",),
+                code=("clotho_long.stages.render",),
                 judges=True,
             )
         )
@@ -165,7 +169,7 @@ def corpus_steps(
             action=look,
             after=tuple(step.name for step in steps),
             outputs=(corpus.root / "checked.json",),
-            code=("clotho_long.build.check",),
+            code=("clotho_long.stages.check",),
         )
     )
     return steps

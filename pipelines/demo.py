@@ -14,9 +14,9 @@ from pathlib import Path
 import click
 from pydantic.dataclasses import dataclass
 
-from clotho_long.build.crew import Crew
 from clotho_long.core.command_line import SingleCommand, progress
-from clotho_long.core.config import to_plain
+from clotho_long.core.settings import to_plain
+from clotho_long.core.work import Workers
 from clotho_long.corpus import Corpus
 from pipelines.command import pipeline_options, settings_from, speaker
 from pipelines.corpora import CorpusSettings, corpus_steps
@@ -78,24 +78,24 @@ def main(
     """
     settings = settings_from(DemoSettings, __file__, config, overrides)
     say = speaker(quiet=quiet)
-    crew = Crew(jobs=jobs, watch=functools.partial(progress, quiet=quiet))
-    steps = demo_steps(settings, out, crew)
+    workers = Workers(jobs=jobs, watch=functools.partial(progress, quiet=quiet))
+    steps = demo_steps(settings, out, workers)
     runs = run_steps(steps, out / "steps", start=start, until=until, jobs=jobs, say=say)
     if until is None:
         say(f"wrote {write_report(_report(settings, out, runs), out)}")
 
 
-def demo_steps(settings: DemoSettings, out: Path, crew: Crew) -> list[Step]:
+def demo_steps(settings: DemoSettings, out: Path, workers: Workers) -> list[Step]:
     """Everything but the report, in order."""
     steps: list[Step] = []
     for name, made in (("mixtures", settings.mixtures), ("target", settings.target)):
-        steps += _corpus_steps(name, made, out, crew)
+        steps += _corpus_steps(name, made, out, workers)
     for system in settings.systems:
         steps += _system_steps(system, settings, out)
     return steps
 
 
-def _corpus_steps(name: str, made: SynthesisedCorpus, out: Path, crew: Crew) -> Sequence[Step]:
+def _corpus_steps(name: str, made: SynthesisedCorpus, out: Path, workers: Workers) -> Sequence[Step]:
     sources = out / name / "sources"
     synthesise = Step(
         name=f"{name}-sources",
@@ -113,7 +113,7 @@ def _corpus_steps(name: str, made: SynthesisedCorpus, out: Path, crew: Crew) -> 
         encoder="logmel",
     )
     steps = corpus_steps(
-        corpus_settings, _corpus(out, name), crew, prefix=f"{name}-", after=[synthesise.name]
+        corpus_settings, _corpus(out, name), workers, prefix=f"{name}-", after=[synthesise.name]
     )
     return [synthesise, *steps]
 

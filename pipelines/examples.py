@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from amr_model.config import ExperimentConfig
-from amr_model.data import RetrievalSet
-from amr_model.metrics import score_queries
-from amr_model.submission import read_predictions
-from amr_model.train import BEST
+from amr_model.data.sets import RetrievalSet
+from amr_model.learn.train import BEST
+from amr_model.scoring.metrics import score_queries
 from clotho_long.audio.io import encode_mp3, resample, write_audio
 from clotho_long.audio.spectrogram import spectrogram, to_png
-from clotho_long.build.mixtures import MixtureTask, mixture_tasks, render_mixture
+from clotho_long.core.predictions import read_predictions
 from clotho_long.core.seeds import generator
 from clotho_long.corpus import Corpus
+from clotho_long.stages.mixtures import MixtureTask, mixture_tasks, render_mixture
 from pipelines.report import Example
 from pipelines.training import PREDICTIONS, LabelledSet, network_of, reading
 

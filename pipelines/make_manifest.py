@@ -18,17 +18,17 @@ from pathlib import Path
 import click
 
 from clotho_long import __version__
-from clotho_long.build.plan import Tour, number_queries, sample_split
-from clotho_long.build.stats import distributions, plot_distributions, table_of
 from clotho_long.core.command_line import SingleCommand
-from clotho_long.core.config import to_plain
 from clotho_long.core.errors import ManifestError
 from clotho_long.core.files import write_json, write_text
-from clotho_long.core.manifest import write_records
+from clotho_long.core.jsonl import write_records
 from clotho_long.core.records import SPLITS
+from clotho_long.core.settings import to_plain
 from clotho_long.recipe.records import ClipRecipe
 from clotho_long.recipe.sample import Candidate
 from clotho_long.recipe.spec import PRESETS
+from clotho_long.stages.plan import Tour, number_queries, sample_split
+from clotho_long.stages.stats import distributions, plot_distributions, table_of
 
 
 def published_events(folder: Path, split: str) -> list[Candidate]:

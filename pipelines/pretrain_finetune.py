@@ -16,13 +16,14 @@ import click
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
+from amr_model.answer.run import predict_set
+from amr_model.answer.submission import check_submission
 from amr_model.config import ExperimentConfig
-from amr_model.data import RetrievalSet
-from amr_model.postprocess import predict_set
-from amr_model.submission import check_submission, write_predictions
-from amr_model.train import BEST
+from amr_model.data.sets import RetrievalSet
+from amr_model.learn.train import BEST
 from clotho_long.core.command_line import SingleCommand
-from clotho_long.core.config import to_plain
+from clotho_long.core.predictions import write_predictions
+from clotho_long.core.settings import to_plain
 from pipelines.command import pipeline_options, settings_from, speaker
 from pipelines.examples import choose_examples
 from pipelines.report import ReportPage, write_report
@@ -147,7 +148,7 @@ def retrieval_steps(settings: RetrievalSettings, out: Path) -> list[Step]:
                 after=("finetune",),
                 files=(asked.annotations, asked.features),
                 outputs=(out / "submission.jsonl",),
-                code=("amr_model.submission", "amr_model.postprocess", "amr_model.checkpoint"),
+                code=("amr_model.answer.submission", "amr_model.answer.ranking", "amr_model.checkpoint"),
             )
         )
     return steps

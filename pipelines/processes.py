@@ -43,7 +43,7 @@ def run_together(action: Callable[[], None], count: int) -> None:
 
     Args:
         action: can be pickled; tells its processes apart by RANK, LOCAL_RANK and WORLD_SIZE, as
-            `amr_model.parallel` does.
+            `amr_model.learn.distributed` does.
 
     Raises:
         ClothoLongError: what the action raised.

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import click
 
-from clotho_long.build.crew import Crew
 from clotho_long.core.command_line import SingleCommand, progress
 from clotho_long.core.errors import ConfigError
-from clotho_long.core.manifest import read_records
+from clotho_long.core.jsonl import read_records
 from clotho_long.core.records import SPLITS
+from clotho_long.core.work import Workers
 from clotho_long.corpus import Corpus
 from clotho_long.sources.records import Skipped
 from pipelines.command import pipeline_options, settings_from, speaker
@@ -66,8 +66,10 @@ def main(
     settings = settings_from(CorpusSettings, __file__, config, overrides)
     say = speaker(quiet=quiet)
     corpus = Corpus(out)
-    crew = Crew(jobs=jobs, scheduler=scheduler, watch=functools.partial(progress, quiet=quiet))
-    runs = run_steps(corpus_steps(settings, corpus, crew), out / "steps", start=start, until=until, say=say)
+    workers = Workers(jobs=jobs, scheduler=scheduler, watch=functools.partial(progress, quiet=quiet))
+    runs = run_steps(
+        corpus_steps(settings, corpus, workers), out / "steps", start=start, until=until, say=say
+    )
     if until is None:
         say(f"wrote {write_report(_report(settings, corpus, runs), out)}")
 

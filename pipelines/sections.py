@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from amr_model.data import read_annotations
-from amr_model.evaluation import LENGTH_BANDS_S
-from clotho_long.build.stats import of_corpus, plot_distributions
-from clotho_long.core.config import to_plain
+from amr_model.data.sets import read_annotations
+from amr_model.scoring.report import LENGTH_BANDS_S
 from clotho_long.core.records import Query
+from clotho_long.core.settings import to_plain
 from clotho_long.corpus import Corpus
+from clotho_long.stages.stats import of_corpus, plot_distributions
 from pipelines import charts
 from pipelines.report import Block, Example, Headline, Picture, Section, Table, Text
 from pipelines.steps import StepRun

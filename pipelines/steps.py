@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from clotho_long.core.errors import ConfigError, ManifestError
-from clotho_long.core.feature_store import PACKED_FOLDER
 from clotho_long.core.files import fingerprint, fingerprint_file, write_json
+from clotho_long.features.store import PACKED_FOLDER
 from pipelines.code_version import code_version
 from pipelines.processes import process_pool
 

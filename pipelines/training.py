@@ -11,19 +11,19 @@ from pathlib import Path
 import torch
 from pydantic.dataclasses import dataclass
 
+from amr_model.answer.run import predict_set
 from amr_model.checkpoint import load_model
 from amr_model.config import ExperimentConfig, system
-from amr_model.data import RetrievalSet, features_made_by, read_annotations
-from amr_model.evaluation import evaluate, table
+from amr_model.data.sets import RetrievalSet, features_made_by, read_annotations
+from amr_model.learn.distributed import local_device
+from amr_model.learn.train import BEST, train
 from amr_model.model import MomentRetriever
-from amr_model.parallel import local_device
-from amr_model.postprocess import predict_set
-from amr_model.submission import write_predictions
+from amr_model.scoring.report import evaluate, table
 from amr_model.tensors import Batch, Outputs
-from amr_model.train import BEST, train
-from clotho_long.core.config import override, to_plain
 from clotho_long.core.errors import ConfigError
 from clotho_long.core.files import write_json, write_text
+from clotho_long.core.predictions import write_predictions
+from clotho_long.core.settings import override, to_plain
 from pipelines.processes import run_together
 from pipelines.steps import Step
 
@@ -91,7 +91,7 @@ def train_step(
         files=_users_files(after, train_on, select_by),
         outputs=(run,),
         whole_machine=threads != 1 or processes > 1,
-        code=("amr_model.train",),
+        code=("amr_model.learn.train",),
     )
 
 
@@ -122,7 +122,7 @@ def score_step(
         files=_users_files(after, asked),
         outputs=(out,),
         whole_machine=threads != 1,
-        code=("amr_model.evaluation", "amr_model.postprocess", "amr_model.checkpoint"),
+        code=("amr_model.scoring.report", "amr_model.answer.ranking", "amr_model.checkpoint"),
     )
 
 

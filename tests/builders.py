@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from clotho_long.audio.io import Waveform, write_audio
 from clotho_long.cli import main
-from clotho_long.core.manifest import write_records
+from clotho_long.core.jsonl import write_records
 from clotho_long.core.records import SPLITS
 from clotho_long.corpus import Corpus
 from clotho_long.recipe.records import ClipRecipe, Event

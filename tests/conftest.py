@@ -35,9 +35,3 @@ def published() -> Path:
 def real_audio() -> Path:
     """Real recordings in the layouts of Clotho and Walking Tours."""
     return _shared("real_audio")
-
-
-@pytest.fixture(scope="session")
-def golden() -> Path:
-    """Figures recorded by running the references."""
-    return _shared("golden")

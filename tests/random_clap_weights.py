@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from clotho_long.core.files import atomic_path
-from clotho_long.features.msclap.layout import relative_position_index, shift_mask
-from clotho_long.features.msclap.weights import AUDIO_PREFIX, TEXT_PREFIX, audio_shapes, text_shapes
+from clotho_long.features.encoders.msclap.layout import relative_position_index, shift_mask
+from clotho_long.features.encoders.msclap.weights import AUDIO_PREFIX, TEXT_PREFIX, audio_shapes, text_shapes
 
 
 @click.command()

@@ -15,7 +15,7 @@ from clotho_long.core.command_line import common_options, progress, set_up_loggi
 from clotho_long.core.errors import AudioError, ClothoLongError
 
 if TYPE_CHECKING:
-    from amr_model.predict import Answer
+    from amr_model.answer.retriever import Answer
 
 
 @click.command()
@@ -65,11 +65,11 @@ def predict(
           --checkpoint run/checkpoint-best.pt --plot street.png --cut moments
       amr predict walks/ --features heard --query "a bell rings" --checkpoint run/checkpoint-best.pt
     """
+    from amr_model.answer.retriever import Retriever, encode_into, listener_for, plot_answers, read_encoded
     from amr_model.checkpoint import load_model
-    from amr_model.predict import Retriever, encode_into, listener_for, plot_answers, read_encoded
-    from clotho_long.build.crew import Crew
-    from clotho_long.build.sounds import audio_files, find_recordings
-    from clotho_long.core.config import override
+    from clotho_long.core.settings import override
+    from clotho_long.core.work import Workers
+    from clotho_long.features.recordings import audio_files, find_recordings
 
     set_up_logging(quiet=quiet)
     watch = functools.partial(progress, quiet=quiet)
@@ -82,8 +82,8 @@ def predict(
     hear = retriever.hear
     if features_dir is not None:
         found, problems = find_recordings(paths)
-        crew = Crew(jobs=jobs, watch=watch)
-        failed = encode_into(features_dir, found, ears, config.targets.windows, crew)
+        workers = Workers(jobs=jobs, watch=watch)
+        failed = encode_into(features_dir, found, ears, config.targets.windows, workers)
         problems += failed
         there = {item.recording_id for item in found} - {problem.item for problem in failed}
         recordings = [path for path in dict.fromkeys(recordings) if path.stem in there]
@@ -106,7 +106,7 @@ def predict(
 
 def _cut(answers: Sequence[Answer], folder: Path, *, num_queries: int) -> None:
     """Write the moments of all answers, which come recording by recording; no cut replaces another one."""
-    from amr_model.predict import cut_moments
+    from amr_model.answer.retriever import cut_moments
 
     recordings = list(dict.fromkeys(answer.recording for answer in answers))
     same_names = len({path.stem for path in recordings}) < len(recordings)

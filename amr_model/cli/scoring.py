@@ -14,8 +14,8 @@ from amr_model.cli.options import FILE, FOLDER, chosen_device, device_option, sa
 from clotho_long.core.command_line import common_options, set_up_logging
 
 if TYPE_CHECKING:
-    from amr_model.data import RetrievalSet
-    from amr_model.submission import Prediction
+    from amr_model.data.sets import RetrievalSet
+    from clotho_long.core.predictions import Prediction
 
 
 @click.command()
@@ -46,10 +46,10 @@ def evaluate(
       amr evaluate --checkpoint run/checkpoint-best.pt --annotations castella_test_release.jsonl \\
           --features castella/features --out evaluation
     """
-    from amr_model.evaluation import evaluate as score
-    from amr_model.evaluation import plot, table
-    from amr_model.submission import write_predictions
+    from amr_model.scoring.report import evaluate as score
+    from amr_model.scoring.report import plot, table
     from clotho_long.core.files import write_json, write_text
+    from clotho_long.core.predictions import write_predictions
 
     set_up_logging(quiet=quiet)
     data, predictions = _predict(checkpoint, annotations, features, overrides, device, jobs, quiet=quiet)
@@ -90,11 +90,11 @@ def metrics(
     For example:
       amr metrics --predictions run/predictions-valid.jsonl --annotations castella_val_release.jsonl
     """
-    from amr_model.data import read_annotations
-    from amr_model.evaluation import evaluate as score
-    from amr_model.evaluation import table
-    from amr_model.submission import read_predictions
+    from amr_model.data.sets import read_annotations
+    from amr_model.scoring.report import evaluate as score
+    from amr_model.scoring.report import table
     from clotho_long.core.files import write_json
+    from clotho_long.core.predictions import read_predictions
 
     set_up_logging(quiet=quiet)
     report = score(read_annotations(annotations), read_predictions(prediction_file), official=official)
@@ -130,7 +130,8 @@ def submit(
       amr submit --checkpoint run/checkpoint-best.pt --annotations evaluation_set.jsonl \\
           --features evaluation/features --out submission.jsonl
     """
-    from amr_model.submission import check_submission, write_predictions
+    from amr_model.answer.submission import check_submission
+    from clotho_long.core.predictions import write_predictions
 
     set_up_logging(quiet=quiet)
     data, predictions = _predict(
@@ -153,11 +154,11 @@ def _predict(
     valid_windows: bool = False,
 ) -> tuple[RetrievalSet, list[Prediction]]:
     """The queries of an annotation file and what a checkpoint answers to them."""
+    from amr_model.answer.run import predict_set
     from amr_model.checkpoint import load_model
     from amr_model.config import InferenceConfig
-    from amr_model.data import RetrievalSet
-    from amr_model.postprocess import predict_set
-    from clotho_long.core.config import override
+    from amr_model.data.sets import RetrievalSet
+    from clotho_long.core.settings import override
 
     where = chosen_device(device, jobs)
     network, config = load_model(checkpoint, where)

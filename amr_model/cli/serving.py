@@ -68,11 +68,11 @@ def serve(
         contextlib.suppress(KeyboardInterrupt),
     ):
         _settle_gradio(folder)
+        from amr_model.answer.retriever import Retriever, listener_for
         from amr_model.checkpoint import load_model
-        from amr_model.predict import Retriever, listener_for
         from amr_model.web.listener import Listener
         from amr_model.web.page import serving
-        from clotho_long.core.config import override
+        from clotho_long.core.settings import override
 
         where = chosen_device(device, jobs)
         network, config = load_model(checkpoint, where)

@@ -74,10 +74,10 @@ def train(
 
     On several GPUs, start it with `torchrun --nproc-per-node N -m amr_model.cli train ...`.
     """
-    from amr_model.data import RetrievalSet
-    from amr_model.parallel import local_device
-    from amr_model.train import train as run_training
-    from clotho_long.core.config import override
+    from amr_model.data.sets import RetrievalSet
+    from amr_model.learn.distributed import local_device
+    from amr_model.learn.train import train as run_training
+    from clotho_long.core.settings import override
 
     is_first = os.environ.get("RANK", "0") == "0"  # of the processes of `torchrun`; the others keep quiet
     quiet = quiet or not is_first
@@ -130,7 +130,7 @@ def _settings(system: str | None, config_file: Path | None, resumed: Path | None
     """The settings that a command names: a system, a file, or those of the run that goes on."""
     from amr_model.config import ExperimentConfig
     from amr_model.config import system as system_named
-    from clotho_long.core.config import load_config
+    from clotho_long.core.settings import load_config
 
     if system is not None and config_file is not None:
         raise ConfigError("--system and --config exclude each other", "amr train", "give one of them")
@@ -147,8 +147,8 @@ def _settings(system: str | None, config_file: Path | None, resumed: Path | None
 
 def _reading(config: ExperimentConfig, annotations: Path, features: Path) -> ExperimentConfig:
     """The settings with the encoder that made the training features, for prediction on new recordings."""
-    from amr_model.data import features_made_by, read_annotations
-    from clotho_long.core.config import override
+    from amr_model.data.sets import features_made_by, read_annotations
+    from clotho_long.core.settings import override
 
     facts = features_made_by(features, read_annotations(annotations))
     return override(config, [f"targets.{fact}={value}" for fact, value in facts.items()])

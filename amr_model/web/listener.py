@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from amr_model.predict import Answer, Encoded, Retriever, cut_moments
+from amr_model.answer.retriever import Answer, Encoded, Retriever, cut_moments
 from clotho_long.audio.spectrogram import Spectrogram, spectrogram
 from clotho_long.core.errors import AudioError
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
-from amr_model.predict import Answer
-from amr_model.submission import RankedWindow
+from amr_model.answer.retriever import Answer
 from amr_model.web.listener import Heard
 from clotho_long.audio.spectrogram import to_png
+from clotho_long.core.predictions import RankedWindow
 from clotho_long.core.units import Seconds
 
 # Okabe and Ito's colours, told apart with any kind of colour vision; one for each query, then again

@@ -14,9 +14,9 @@ from clotho_long.core.errors import ClothoLongError, ManifestError
 from clotho_long.core.records import SPLITS
 
 if TYPE_CHECKING:
-    from clotho_long.build.plan import PlanCounts
-    from clotho_long.build.scan import ScanCounts
     from clotho_long.corpus import Corpus
+    from clotho_long.stages.plan import PlanCounts
+    from clotho_long.stages.scan import ScanCounts
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -207,7 +207,7 @@ def import_recipe(
     Example:
       clotho-long import-recipe recipe_train.json recipe_valid.json recipe_test.json --out corpus
     """
-    from clotho_long.build.adopt import import_recipes
+    from clotho_long.stages.adopt import import_recipes
 
     if (clotho is None) != (walking_tours is None):
         raise click.UsageError("--clotho and --walking-tours go together")
@@ -257,7 +257,7 @@ def check(corpus_dir: Path) -> None:
     Example:
       clotho-long check corpus
     """
-    from clotho_long.build.check import check as problems_of
+    from clotho_long.stages.check import check as problems_of
 
     num_problems = 0
     for problem in problems_of(_corpus(corpus_dir)):
@@ -278,7 +278,7 @@ def stats(corpus_dir: Path, plot_file: Path | None) -> None:
     Example:
       clotho-long stats corpus --plot corpus.png
     """
-    from clotho_long.build.stats import of_corpus, plot_distributions, report_comparison, table_of
+    from clotho_long.stages.stats import of_corpus, plot_distributions, report_comparison, table_of
 
     corpus = _corpus(corpus_dir)
     values_of = of_corpus(corpus)
@@ -301,7 +301,7 @@ def _corpus(root: Path) -> Corpus:
 def _scan(
     corpus: Corpus, clotho: Path, walking_tours: Path, split_rule: str, trim_db: float, jobs: int, quiet: bool
 ) -> None:
-    from clotho_long.build.scan import scan
+    from clotho_long.stages.scan import scan
 
     watch = functools.partial(progress, quiet=quiet)
     counts: ScanCounts = scan(
@@ -330,10 +330,10 @@ def _make_plan(
     allow_differences: bool,
 ) -> None:
     """Draw recipes, or take those of a manifest."""
-    from clotho_long.build.adopt import plan_from_manifest
-    from clotho_long.build.plan import plan
-    from clotho_long.core.config import override
+    from clotho_long.core.settings import override
     from clotho_long.recipe.spec import PRESETS
+    from clotho_long.stages.adopt import plan_from_manifest
+    from clotho_long.stages.plan import plan
 
     if manifest is None:
         spec = override(PRESETS[preset], overrides)
@@ -363,7 +363,7 @@ def _render(
     jobs: int,
     quiet: bool,
 ) -> None:
-    from clotho_long.build.render import render
+    from clotho_long.stages.render import render
 
     counts = render(
         corpus,

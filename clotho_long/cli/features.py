@@ -13,8 +13,8 @@ from clotho_long.core.errors import ClothoLongError
 from clotho_long.core.records import SPLITS
 
 if TYPE_CHECKING:
-    from clotho_long.build.encode import EncodeCounts
     from clotho_long.corpus import Corpus
+    from clotho_long.features.encode import EncodeCounts
     from clotho_long.features.extract import WindowChoice
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -107,8 +107,8 @@ def extract(
       clotho-long extract corpus --weights CLAP_weights_2023.pth --pack
       clotho-long extract corpus --encoder logmel --split valid --limit 20
     """
-    from clotho_long.core.feature_store import pack
     from clotho_long.corpus import Corpus
+    from clotho_long.features.store import pack
 
     corpus = Corpus(corpus_dir)
     extract_and_report(corpus, sound=sound, splits=splits, limit=limit, **options)
@@ -126,7 +126,7 @@ def extract_and_report(
     **options: Any,
 ) -> None:
     """Extract the features of a corpus and say what came of it; `options` are those of the commands."""
-    from clotho_long.build.extract import extract_corpus
+    from clotho_long.stages.extract import extract_corpus
 
     audio, text = extract_corpus(
         corpus,
@@ -134,7 +134,7 @@ def extract_and_report(
         splits=splits,
         limit=limit,
         windows=_windows(options),
-        **_encoder_and_crew(options),
+        **_encoder_and_workers(options),
     )
     _report("recordings", audio)
     _report("queries", text)
@@ -162,10 +162,10 @@ def features(paths: tuple[Path, ...], features_dir: Path, channels: Any, **optio
       clotho-long features street.wav walks/ --out features --weights CLAP_weights_2023.pth
       clotho-long features castella/ --out features --max-seconds 300
     """
-    from clotho_long.build.extract import extract_recordings
+    from clotho_long.stages.extract import extract_recordings
 
     counts = extract_recordings(
-        paths, features_dir, windows=_windows(options), channels=channels, **_encoder_and_crew(options)
+        paths, features_dir, windows=_windows(options), channels=channels, **_encoder_and_workers(options)
     )
     _report("recordings", counts)
     _fail_if_any_problem(counts, features_dir)
@@ -185,13 +185,13 @@ def text_features(file: Path, features_dir: Path, **options: Any) -> None:
     Example:
       clotho-long text-features castella_val_release.jsonl --out features --weights CLAP_weights_2023.pth
     """
-    from clotho_long.build.extract import extract_annotations
+    from clotho_long.stages.extract import extract_annotations
 
-    _report("queries", extract_annotations(file, features_dir, **_encoder_and_crew(options)))
+    _report("queries", extract_annotations(file, features_dir, **_encoder_and_workers(options)))
 
 
-def _encoder_and_crew(options: dict[str, Any]) -> dict[str, Any]:
-    from clotho_long.build.crew import Crew
+def _encoder_and_workers(options: dict[str, Any]) -> dict[str, Any]:
+    from clotho_long.core.work import Workers
     from clotho_long.features.extract import EncoderChoice
 
     set_up_logging(quiet=options["quiet"])
@@ -202,7 +202,7 @@ def _encoder_and_crew(options: dict[str, Any]) -> dict[str, Any]:
             device=options["device"],
             precision=options["precision"],
         ),
-        "crew": Crew(
+        "workers": Workers(
             jobs=options["jobs"],
             scheduler=options["scheduler"],
             watch=functools.partial(progress, quiet=options["quiet"]),

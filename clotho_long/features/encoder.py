@@ -19,8 +19,8 @@ from clotho_long.core.units import Hertz
 
 ENTRY_POINT_GROUP = "clotho_long.encoders"
 BUILT_IN = (
-    EntryPoint("msclap-2023", "clotho_long.features.msclap:load_msclap", ENTRY_POINT_GROUP),
-    EntryPoint("logmel", "clotho_long.features.logmel:LogMelEncoder", ENTRY_POINT_GROUP),
+    EntryPoint("msclap-2023", "clotho_long.features.encoders.msclap:load_msclap", ENTRY_POINT_GROUP),
+    EntryPoint("logmel", "clotho_long.features.encoders.logmel:LogMelEncoder", ENTRY_POINT_GROUP),
 )
 
 Matrix = npt.NDArray[np.float32]

@@ -1,14 +1,8 @@
-"""One recording or some sentences -> rows, and the note in each file that says what made them.
-
-A feature file is kept if its note (`made_by`) equals the one that a run would write, and refused if it
-differs: another encoder, other weights, another precision, window convention or source. Nothing is kept
-because its name exists.
-"""
+"""One recording or some sentences -> rows, by an encoder that is loaded once in each process."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,10 +11,9 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import FeatureError
-from clotho_long.core.feature_files import Features, read_made_by
-from clotho_long.core.feature_pack import SHARED_FACTS, FeatureFolder
 from clotho_long.core.units import Seconds
 from clotho_long.features.encoder import Encoder, load_encoder
+from clotho_long.features.files import Features
 from clotho_long.features.windows import Convention, Waveform, WindowGrid, Windows, first_seconds
 
 # A 300 s recording is one piece, so a GPU gets it as one batch; a longer one is encoded piece by piece.
@@ -96,67 +89,6 @@ def encode_texts(texts: Sequence[str], encoder: Encoder) -> list[Features]:
     return matrices
 
 
-def audio_note(encoder: EncoderChoice, windows: WindowChoice, source: MadeBy) -> MadeBy:
-    """What is written beside audio features; `source` says what the sound was made of."""
-    return _plain(
-        {
-            "encoder": encoder.provenance(),
-            "windows": windows.convention,
-            "max_s": windows.max_s,
-            "source": source,
-        }
-    )
-
-
-def text_note(encoder: EncoderChoice, query: str) -> MadeBy:
-    """What is written beside text features."""
-    return _plain({"encoder": encoder.provenance(), "source": {"query": query}})
-
-
-def is_done(folder: FeatureFolder, item: str, note: MadeBy, *, overwrite: bool) -> bool:
-    """Whether the features of an item were made by just this; False too for a missing or torn file.
-
-    Raises:
-        FeatureError: they were made otherwise, and may not be overwritten.
-    """
-    path = folder.file(item)
-    try:
-        found = read_made_by(path, folder.key) or {}
-    except FeatureError:
-        return False
-    if found == note:
-        return True
-    if overwrite:
-        return False
-    differing = [name for name in note if found.get(name) != note[name]]
-    raise FeatureError(
-        f"was made with another {' and another '.join(differing)}",
-        path,
-        "give --overwrite to replace it, remove it, or take another folder",
-    )
-
-
-def refuse_other_makers(folder: FeatureFolder, note: MadeBy, *, replaced: Container[str]) -> None:
-    """Two encoders or two window conventions must not meet in one folder; `replaced` items do not count.
-
-    Raises:
-        FeatureError: a file was made otherwise, or does not say by what.
-    """
-    for item in folder.items():
-        if item in replaced:
-            continue
-        try:
-            found = read_made_by(folder.file(item), folder.key) or {}
-        except FeatureError:
-            continue  # torn: nothing can be read from it, and the store refuses it by name
-        if differing := [name for name in SHARED_FACTS if name in note and found.get(name) != note[name]]:
-            raise FeatureError(
-                f"was made with another {' and another '.join(differing)}",
-                folder.file(item),
-                "write to another folder, or remove what lies in this one",
-            )
-
-
 @lru_cache(maxsize=1)
 def _loaded(choice: EncoderChoice) -> Encoder:
     return load_encoder(choice.name, weights=choice.weights, device=choice.device, precision=choice.precision)
@@ -165,12 +97,6 @@ def _loaded(choice: EncoderChoice) -> Encoder:
 @lru_cache(maxsize=1)
 def _provenance(choice: EncoderChoice) -> MadeBy:
     return choice.load().provenance()
-
-
-def _plain(note: MadeBy) -> MadeBy:
-    """As it is read back from a file: tuples become lists."""
-    plain: MadeBy = json.loads(json.dumps(note))
-    return plain
 
 
 def _refuse_bad_rows(rows: Features, num_rows: int, encoder: Encoder) -> None:

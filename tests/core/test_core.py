@@ -11,20 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic.dataclasses import dataclass
 
+from clotho_long.core.annotations import query_from_json, query_to_json, read_queries, write_queries
 from clotho_long.core.command_line import CommandGroup
-from clotho_long.core.config import load_config, override, to_plain
 from clotho_long.core.errors import AudioError, ConfigError, FeatureError, ManifestError
 from clotho_long.core.files import atomic_path, fingerprint, fingerprint_file, write_json
-from clotho_long.core.manifest import (
-    query_from_json,
-    query_to_json,
-    read_lines,
-    read_queries,
-    write_lines,
-    write_queries,
-)
+from clotho_long.core.jsonl import read_lines, write_lines
 from clotho_long.core.records import Moment, Query
 from clotho_long.core.seeds import generator
+from clotho_long.core.settings import load_config, override, to_plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from clotho_long.cli.features import COMMANDS
+from clotho_long.core.annotations import read_queries
 from clotho_long.core.command_line import CommandGroup
-from clotho_long.core.feature_files import AUDIO_KEY, audio_file, read_features, text_file
-from clotho_long.core.feature_store import FeatureStore
-from clotho_long.core.manifest import read_queries, write_lines
+from clotho_long.core.jsonl import write_lines
 from clotho_long.corpus import Corpus
-from clotho_long.features.logmel import LogMelEncoder
+from clotho_long.features.encoders.logmel import LogMelEncoder
+from clotho_long.features.files import AUDIO_KEY, audio_file, read_features, text_file
+from clotho_long.features.store import FeatureStore
 from tests.features.tiny_corpus import make_corpus, tree, write_noise
 
 MAIN = CommandGroup("clotho-long", commands={command.name: command for command in COMMANDS})
@@ -63,11 +64,11 @@ def test_corpus_gets_features_of_every_recording_and_query_and_no_audio(corpus):
 def test_files_do_not_depend_on_who_works(corpus, monkeypatch):
     assert invoke("extract", corpus.root, "--jobs", 1).exit_code == 0
     alone = tree(corpus.features_dir)
-    for crew, device in ((("--jobs", 2), "cpu"), (("--jobs", 2), "cuda:0")):
+    for workers, device in ((("--jobs", 2), "cpu"), (("--jobs", 2), "cuda:0")):
         shutil.rmtree(corpus.features_dir)
         # one process with threads that mix ahead, as on a GPU
         monkeypatch.setattr(LogMelEncoder, "device", device)
-        assert invoke("extract", corpus.root, *crew).exit_code == 0
+        assert invoke("extract", corpus.root, *workers).exit_code == 0
         assert tree(corpus.features_dir) == alone
 
 
@@ -87,7 +88,7 @@ def test_dask_workers_write_the_same_files(corpus):
 
 def test_scheduler_that_does_not_answer_is_one_line(corpus, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("clotho_long.build.crew.SCHEDULER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("clotho_long.core.work.SCHEDULER_TIMEOUT_S", 0.2)
     result = invoke("extract", corpus.root, "--scheduler", "tcp://127.0.0.1:1")
     assert result.exit_code == 1
     assert "error: --scheduler: no Dask scheduler answers at tcp://127.0.0.1:1" in result.stderr
@@ -172,7 +173,7 @@ def test_recording_that_cannot_be_mixed_is_named_and_the_others_are_done(corpus,
 
 
 def test_rendered_wav_and_recipe_give_nearly_the_same_features(corpus, tmp_path):
-    from clotho_long.build.render import render
+    from clotho_long.stages.render import render
 
     invoke("extract", corpus.root, "--jobs", 1, "--split", "test")
     mixed = {
@@ -224,7 +225,7 @@ def test_interrupted_run_exits_with_130_and_goes_on_to_the_same_bytes(corpus):
     # its own process: a signal to this one would end the tests
     script = (
         "import os, signal, sys\n"
-        "import clotho_long.build.encode as encode\n"
+        "import clotho_long.features.encode as encode\n"
         "from clotho_long.cli.features import COMMANDS\n"
         "from clotho_long.core.command_line import CommandGroup\n"
         "write, calls = encode.write_features, []\n"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from clotho_long.core.errors import ConfigError, FeatureError
-from clotho_long.features.laion import load_laion
+from clotho_long.features.encoders.laion import load_laion
 
 transformers = pytest.importorskip("transformers")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from clotho_long.core.errors import ConfigError
 from clotho_long.features.encoder import load_encoder
-from clotho_long.features.logmel import LogMelEncoder
+from clotho_long.features.encoders.logmel import LogMelEncoder
 
 RATE_HZ = 32_000
 

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from clotho_long.cli import main
 from clotho_long.core.errors import ConfigError, FeatureError
 from clotho_long.features.encoder import load_encoder
-from clotho_long.features.msclap import load_msclap
-from clotho_long.features.msclap.weights import AUDIO_PREFIX, HUB_FILE, read_weights
+from clotho_long.features.encoders.msclap import load_msclap
+from clotho_long.features.encoders.msclap.weights import AUDIO_PREFIX, HUB_FILE, read_weights
 from tests.features.tiny_corpus import tree, write_noise
 from tests.msclap_reference import reference_model
 from tests.random_clap_weights import random_state, write_tokenizer
@@ -155,7 +155,7 @@ def test_unknown_devices_and_precisions_are_refused(weights, device, precision, 
 
 
 def test_bf16_is_refused_where_the_processor_lacks_it(weights, monkeypatch):
-    monkeypatch.setattr("clotho_long.features.msclap.cpu_has_bf16", lambda: False)
+    monkeypatch.setattr("clotho_long.features.encoders.msclap.cpu_has_bf16", lambda: False)
     with pytest.raises(ConfigError, match=r"this processor has no bfloat16 arithmetic"):
         load_msclap(weights, "cpu", "bf16")
 

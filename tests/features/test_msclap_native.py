@@ -6,18 +6,17 @@ import ctypes
 import platform
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 import torch
 
-from clotho_long.features.msclap import native
-from clotho_long.features.msclap.native import NativeTower, load_kernel
+from clotho_long.features.encoders.msclap import native
+from clotho_long.features.encoders.msclap.native import NativeTower, load_kernel
 from tests.features.test_msclap_audio import assert_same, make_tower, synthetic_windows
 from tests.msclap_reference import reference_htsat
 from tests.random_clap_weights import random_audio_state
 
-SOURCE = Path(native.__file__).parents[1] / "native" / "swin.cpp"
+SOURCE = native.FOLDER / "swin.cpp"
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 
 

@@ -11,9 +11,9 @@ from click.testing import CliRunner, Result
 
 from clotho_long.cli.features import COMMANDS
 from clotho_long.core.command_line import CommandGroup
-from clotho_long.core.feature_files import AUDIO_KEY, TEXT_KEY, audio_file, read_features, text_file
-from clotho_long.core.manifest import write_lines
-from clotho_long.features.logmel import LogMelEncoder
+from clotho_long.core.jsonl import write_lines
+from clotho_long.features.encoders.logmel import LogMelEncoder
+from clotho_long.features.files import AUDIO_KEY, TEXT_KEY, audio_file, read_features, text_file
 from tests.features.tiny_corpus import RATE_HZ, tree, write_noise
 
 MAIN = CommandGroup("clotho-long", commands={command.name: command for command in COMMANDS})

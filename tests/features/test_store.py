@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clotho_long.core.errors import FeatureError
-from clotho_long.core.feature_files import AUDIO_KEY, TEXT_KEY, audio_file, text_file, write_features
-from clotho_long.core.feature_store import FeatureStore, pack
+from clotho_long.features.files import AUDIO_KEY, TEXT_KEY, audio_file, text_file, write_features
+from clotho_long.features.store import FeatureStore, pack
 
 
 def rows_of(seed: int, *, rows: int = 3, dim: int = 8) -> np.ndarray:

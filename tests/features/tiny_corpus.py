@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from clotho_long.build.plan import plan
-from clotho_long.build.scan import scan
-from clotho_long.core.config import override
+from clotho_long.core.settings import override
 from clotho_long.corpus import Corpus
 from clotho_long.recipe.spec import PRESETS
+from clotho_long.stages.plan import plan
+from clotho_long.stages.scan import scan
 
 RATE_HZ = 8000
 FOLDERS = ("development", "validation", "evaluation")

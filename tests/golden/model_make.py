@@ -1,6 +1,6 @@
 """Remakes model_small.json: what our models and losses give for weights and inputs from a fixed recipe.
 
-    python tests/golden/model_make.py
+    python -m tests.golden.model_make
 
 Written after the compatible mode had matched the public reference's recorded numbers. A change of these
 numbers is a change of the arithmetic and needs a reason in the commit that makes it.
@@ -10,25 +10,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent / "model")]
+from amr_model.config import ExperimentConfig
+from amr_model.learn.criterion import Criterion
+from amr_model.learn.losses.boundary import draw_uniforms
+from amr_model.model import MomentRetriever
+from amr_model.public.presets import compat_lighthouse
+from clotho_long.core.settings import override
+from tests.model.builders import make_batch, make_targets, small
+from tests.model.reference import recipe_weight
 
-from model_builders import make_batch, make_targets, small  # noqa: E402
-from reference import recipe_weight  # noqa: E402
-
-from amr_model.config import ExperimentConfig, compat_lighthouse  # noqa: E402
-from amr_model.criterion import Criterion  # noqa: E402
-from amr_model.losses.boundary import draw_uniforms  # noqa: E402
-from amr_model.model import MomentRetriever  # noqa: E402
-from clotho_long.core.config import override  # noqa: E402
-
-FILE = HERE / "model_small.json"
+FILE = Path(__file__).parent / "model_small.json"
 SEED = 20261124
 LENGTHS, TOKENS = [14, 9, 11], [4, 2, 3]
 SPANS: list[list[tuple[float, float]]] = [[(0.1, 0.3), (0.5, 0.9)], [(0.25, 0.6)], []]

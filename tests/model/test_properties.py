@@ -10,18 +10,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_builders import make_batch, make_model, make_targets, small
 from scipy.optimize import linear_sum_assignment
 
-from amr_model.config import ExperimentConfig, compat_lighthouse
-from amr_model.criterion import Criterion
-from amr_model.losses.boundary import draw_uniforms, hard_negatives
-from amr_model.matcher import match, matching_cost
+from amr_model.config import ExperimentConfig
+from amr_model.learn.criterion import Criterion
+from amr_model.learn.losses.boundary import draw_uniforms, hard_negatives
+from amr_model.learn.matcher import match, matching_cost
 from amr_model.model.layers import PackedAttention, key_mask
 from amr_model.model.refine import centre_spread
+from amr_model.public.presets import compat_lighthouse
 from amr_model.spans import cxw_to_xx, pairwise_giou, pairwise_iou, temporal_giou, temporal_iou, xx_to_cxw
 from amr_model.tensors import Batch, Outputs, Targets
-from clotho_long.core.config import override
+from clotho_long.core.settings import override
+from tests.model.builders import make_batch, make_model, make_targets, small
 
 settings.register_profile("torch", deadline=None, max_examples=8)
 settings.load_profile("torch")

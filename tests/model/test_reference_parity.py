@@ -8,31 +8,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from reference import (
-    GOLDEN,
-    batch_of,
-    load,
-    load_with_base,
-    needs_golden,
-    our_names,
-    recipe_weight,
-    retriever,
-    settings,
-    targets_of,
-)
 
-from amr_model.criterion import Criterion, Losses
-from amr_model.losses.saliency import negative_term, pair_term, ranking_term
-from amr_model.losses.similarity import global_term, local_term
-from amr_model.matcher import matching_cost
+from amr_model.learn.criterion import Criterion, Losses
+from amr_model.learn.losses.saliency import negative_term, pair_term, ranking_term
+from amr_model.learn.losses.similarity import global_term, local_term
+from amr_model.learn.matcher import matching_cost
 from amr_model.model import MomentRetriever
 from amr_model.model.positions import clip_positions, inverse_sigmoid, reference_positions
 from amr_model.model.refine import aggregate, propagate
 from amr_model.model.slots import SlotAttention
 from amr_model.spans import cxw_to_xx, pairwise_giou, pairwise_iou
 from amr_model.tensors import Outputs
-
-pytestmark = needs_golden
+from tests.model.reference import (
+    GOLDEN,
+    batch_of,
+    load,
+    load_with_base,
+    our_names,
+    recipe_weight,
+    retriever,
+    settings,
+    targets_of,
+)
 
 # file -> switches that differ from the compatible preset
 FILES: dict[str, dict[str, Any]] = {

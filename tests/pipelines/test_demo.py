@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from amr_model.data import read_annotations
-from amr_model.submission import check_submission, read_predictions
+from amr_model.answer.submission import check_submission
+from amr_model.data.sets import read_annotations
+from clotho_long.core.predictions import read_predictions
 from pipelines import ablation, demo, pretrain_finetune
 from pipelines.ablation import what_shapes_weights
 from pipelines.amr_command import ablate

@@ -12,7 +12,7 @@ import distributed
 import pytest
 from click.testing import CliRunner, Result
 
-from clotho_long.core.manifest import read_lines
+from clotho_long.core.jsonl import read_lines
 from clotho_long.corpus import Corpus
 from pipelines.regenerate import main
 from tests.builders import as_manifest, files_below, make_clotho, make_tours

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clotho_long.core.config import override
 from clotho_long.core.errors import ConfigError, ManifestError
+from clotho_long.core.settings import override
 from clotho_long.recipe.records import recording_id_of
 from clotho_long.recipe.sample import Candidate, sample_clip
 from clotho_long.recipe.spec import CLOTHO_MOMENT, CLOTHO_MOMENT_LONG, Exponential, MixtureSpec, Uniform

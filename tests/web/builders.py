@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from amr_model.answer.retriever import Retriever
 from amr_model.config import system
-from amr_model.predict import Retriever
 from amr_model.tensors import Batch, Outputs
 from amr_model.web.listener import Listener
 from clotho_long.audio.io import write_audio
-from clotho_long.features.logmel import LogMelEncoder
+from clotho_long.features.encoders.logmel import LogMelEncoder
 from tests.builders import noise, tone
 
 RATE_HZ = 16_000

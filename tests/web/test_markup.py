@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amr_model.predict import Answer
+from amr_model.answer.retriever import Answer
 from amr_model.web import markup
 from amr_model.web.listener import Heard
 from clotho_long.audio.spectrogram import NUM_BANDS, Spectrogram

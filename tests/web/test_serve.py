@@ -18,7 +18,7 @@ from amr_model.checkpoint import Checkpoint, save_checkpoint
 from amr_model.cli import main
 from amr_model.config import system
 from amr_model.model import MomentRetriever
-from clotho_long.core.config import override
+from clotho_long.core.settings import override
 
 SMALL = ("model.hidden_dim=16", "model.num_heads=2", "model.feedforward_dim=16", "targets.encoder=logmel")
 

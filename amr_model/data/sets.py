@@ -1,0 +1,308 @@
+"""Annotations and features as batches: each recording is read once, and shared by the queries that ask of it.
+
+The same preprocessing serves training, evaluation and prediction. After Lighthouse d095eaa,
+`training/dataset.py`; changed: nothing is read twice, and what does not fit together is counted and reported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from amr_model.config import ExperimentConfig, TargetConfig
+from amr_model.data.rows import PaddedRows, Rows
+from amr_model.data.targets import TargetTable, WindowCounts
+from amr_model.tensors import NO_NEGATIVE, Batch, Targets
+from clotho_long.core.annotations import read_queries
+from clotho_long.core.errors import FeatureError, ManifestError
+from clotho_long.core.jsonl import read_lines
+from clotho_long.core.records import Query
+from clotho_long.core.seeds import generator
+from clotho_long.features.store import FeatureStore
+
+DEVICE_SHARE = 0.5  # of the free memory of a device that features may take; the network needs the rest
+BATCHES_PER_CHUNK = 20  # of similar lengths: larger chunks save padding, smaller ones shuffle better
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LoadReport:
+    """What was loaded, and how well annotations and features agree."""
+
+    queries: int
+    recordings: int
+    moments: int
+    without_moments: int  # queries
+    other_length: int  # recordings whose rows * clip_s is not the annotated duration
+    largest_difference_s: float  # rows * clip_s minus duration, the largest in size, with its sign
+    cut_recordings: int  # longer than audio_max rows
+    cut_queries: int  # longer than text_max tokens
+    windows: WindowCounts
+
+    def lines(self) -> list[str]:
+        """The report for people, one fact a line; facts of count 0 are left out."""
+        facts = {
+            f"{self.without_moments} queries without a moment: all background": self.without_moments,
+            f"{self.other_length} recordings whose features are not as long as annotated "
+            f"(largest difference {self.largest_difference_s:+.2f} s)": self.other_length,
+            f"{self.cut_recordings} recordings cut to audio_max rows": self.cut_recordings,
+            f"{self.cut_queries} queries cut to text_max tokens": self.cut_queries,
+            f"{self.windows.past_recording} windows end after the recording": self.windows.past_recording,
+            f"{self.windows.past_features} windows end after the features": self.windows.past_features,
+            f"{self.windows.dropped} windows dropped, nothing of them is left": self.windows.dropped,
+        }
+        head = f"{self.queries} queries, {self.moments} moments, {self.recordings} recordings"
+        return [head, *(fact for fact, count in facts.items() if count)]
+
+
+def read_annotations(path: Path) -> list[Query]:
+    """The queries of a Lighthouse-format file.
+
+    Raises:
+        ManifestError: a line is malformed, a qid occurs twice, a duration is not above 0, or no line.
+    """
+    places: dict[str, str] = {}
+    queries = []
+    for (where, _), query in zip(read_lines(path), read_queries(path), strict=True):
+        if query.qid in places:
+            raise ManifestError(
+                f"qid {query.qid} occurs twice (first in {places[query.qid]})",
+                where,
+                "give each query its own qid",
+            )
+        if not query.duration_s > 0:
+            raise ManifestError(f"duration {query.duration_s:g} s is not positive", where, "correct the line")
+        places[query.qid] = where
+        queries.append(query)
+    if not queries:
+        raise ManifestError("holds no query", path, "check that it is the annotation file that you mean")
+    return queries
+
+
+class RetrievalSet:
+    """Queries with their features and targets; batches are gathered where the features lie."""
+
+    def __init__(
+        self,
+        queries: Sequence[Query],
+        audio: Rows,
+        text: Rows,
+        config: ExperimentConfig,
+        *,
+        device: torch.device | None = None,
+    ) -> None:
+        """Prepare the features of all queries.
+
+        Args:
+            audio: by recording id.
+            text: by qid.
+            device: where batches are needed; the features lie there too if they fit.
+        """
+        targets = config.targets
+        self.queries = tuple(queries)
+        self.device = device or torch.device("cpu")
+        self._recording_ids = tuple(dict.fromkeys(query.recording_id for query in queries))
+        place = {recording_id: at for at, recording_id in enumerate(self._recording_ids)}
+        self._recording = np.array([place[query.recording_id] for query in queries], dtype=np.int64)
+        captions = [query.query.strip().lower() for query in queries]
+        code = {caption: at for at, caption in enumerate(dict.fromkeys(captions))}
+        self._caption = np.array([code[caption] for caption in captions], dtype=np.int64)
+        self._distinct = targets.neg_pair == "distinct"
+        self._audio = PaddedRows(
+            audio, self._recording_ids, config.model.audio_dim, targets.audio_max, targets.audio_normalise
+        )
+        qids = tuple(query.qid for query in queries)
+        self._text = PaddedRows(text, qids, config.model.text_dim, targets.text_max, targets.text_normalise)
+        self.num_rows = self._audio.lengths[self._recording]
+        self._table = TargetTable(
+            self.queries, self.num_rows.tolist(), targets, max_windows=config.max_windows
+        )
+        self.report = self._describe(targets)
+        if self._audio.num_bytes + self._text.num_bytes < DEVICE_SHARE * _free_bytes(self.device):
+            self._audio.move(self.device)
+            self._text.move(self.device)
+
+    @classmethod
+    def load(
+        cls,
+        annotations: Path,
+        features_dir: Path,
+        config: ExperimentConfig,
+        *,
+        device: torch.device | None = None,
+    ) -> RetrievalSet:
+        """The queries of an annotation file with the features below `features_dir`.
+
+        Raises:
+            ManifestError: as `read_annotations`.
+            FeatureError: a feature file is missing, malformed, not finite, or of another width.
+        """
+        queries = read_annotations(annotations)
+        audio = FeatureStore.open(features_dir, kind="audio", ids={query.recording_id for query in queries})
+        text = FeatureStore.open(features_dir, kind="text", ids={query.qid for query in queries})
+        for kind, store, dim in (
+            ("audio", audio, config.model.audio_dim),
+            ("text", text, config.model.text_dim),
+        ):
+            if store.dim != dim:
+                raise FeatureError(
+                    f"{kind} features are {store.dim} wide, the model reads {dim}",
+                    features_dir,
+                    f"extract them with the model's encoder, or train with model.{kind}_dim={store.dim}",
+                )
+        _check_maker(audio.made_by, config.targets, features_dir)
+        return cls(queries, audio, text, config, device=device)
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def draw_targets(self, seed: int, epoch: int) -> Targets:
+        """The targets of one epoch for all queries, on the device; `batch_targets` takes a batch's out."""
+        return self._table.draw(seed, epoch).to(self.device)
+
+    def epoch_batches(
+        self, *, batch_size: int, seed: int, epoch: int, by_length: bool = False
+    ) -> list[Indices]:
+        """Which queries form which batch of an epoch; the last short batch is kept.
+
+        Args:
+            by_length: batches of recordings of similar lengths, in random order: less padding, other batches.
+        """
+        rng = generator(seed, "batches", str(epoch))
+        order = rng.permutation(len(self))
+        if not by_length:
+            return _cut(order, batch_size)
+        chunks = _cut(order, batch_size * BATCHES_PER_CHUNK)
+        # sorted within chunks, stable: equal lengths keep their random order
+        batches = [
+            batch
+            for chunk in chunks
+            for batch in _cut(chunk[np.argsort(self.num_rows[chunk], kind="stable")], batch_size)
+        ]
+        return [batches[place] for place in rng.permutation(len(batches))]
+
+    def batches_in_order(self, batch_size: int) -> list[Indices]:
+        """The queries as annotated, in batches, for evaluation."""
+        return _cut(np.arange(len(self)), batch_size)
+
+    def batch(self, indices: Indices) -> Batch:
+        """What the network reads of these queries, on the device."""
+        audio, audio_mask = self._audio.gather(self._recording[indices], self.device)
+        text, text_mask = self._text.gather(indices, self.device)
+        recording = self._recording[indices]
+        same_recording = recording[:, None] == recording
+        caption = self._caption[indices]
+        other = ~(same_recording | (caption[:, None] == caption))
+        negative = negative_index(other) if self._distinct else (np.arange(len(indices)) + 1) % len(indices)
+        return Batch(
+            audio=audio,
+            audio_mask=audio_mask,
+            tef=temporal_endpoints(torch.from_numpy(self.num_rows[indices]).to(self.device), audio_mask),
+            text=text,
+            text_mask=text_mask,
+            negative_index=torch.from_numpy(negative).to(self.device),
+            same_recording=torch.from_numpy(same_recording).to(self.device),
+            qids=tuple(self.queries[index].qid for index in indices),
+            recording_ids=tuple(self.queries[index].recording_id for index in indices),
+        )
+
+    def batch_targets(self, targets: Targets, indices: Indices) -> Targets:
+        """These queries' part of `draw_targets`, cut to the batch's longest recording and most windows."""
+        rows = torch.from_numpy(indices).to(targets.saliency.device)
+        length = int(self.num_rows[indices].max())
+        windows = max(int(self._table.num_windows[indices].max()), 1)
+        return Targets(
+            spans_cxw=targets.spans_cxw[rows, :windows],
+            spans_mask=targets.spans_mask[rows, :windows],
+            saliency=targets.saliency[rows, :length],
+            saliency_positives=targets.saliency_positives[rows],
+            saliency_negatives=targets.saliency_negatives[rows],
+            saliency_pairs_mask=targets.saliency_pairs_mask[rows],
+            similarity=targets.similarity[rows, :length],
+        )
+
+    def batches(
+        self, *, batch_size: int, seed: int, epoch: int, by_length: bool = False
+    ) -> Iterator[tuple[Batch, Targets]]:
+        """One epoch of training batches; the same for the same seed and epoch."""
+        targets = self.draw_targets(seed, epoch)
+        for indices in self.epoch_batches(batch_size=batch_size, seed=seed, epoch=epoch, by_length=by_length):
+            yield self.batch(indices), self.batch_targets(targets, indices)
+
+    def _describe(self, targets: TargetConfig) -> LoadReport:
+        annotated = np.array([query.duration_s for query in self.queries])
+        difference = self._audio.full_lengths[self._recording] * targets.clip_s - annotated
+        differs = {
+            recording: value
+            for recording, value in zip(self._recording.tolist(), difference.tolist(), strict=True)
+            if value
+        }
+        return LoadReport(
+            queries=len(self.queries),
+            recordings=len(self._recording_ids),
+            moments=sum(len(query.moments) for query in self.queries),
+            without_moments=sum(not query.moments for query in self.queries),
+            other_length=len(differs),
+            largest_difference_s=max(differs.values(), key=abs, default=0.0),
+            cut_recordings=int((self._audio.full_lengths > self._audio.lengths).sum()),
+            cut_queries=int((self._text.full_lengths > self._text.lengths).sum()),
+            windows=self._table.counts,
+        )
+
+
+def features_made_by(features_dir: Path, queries: Sequence[Query]) -> dict[str, str]:
+    """The `encoder` and `windows` that the features of these queries were made with, if they say so."""
+    store = FeatureStore.open(features_dir, kind="audio", ids={query.recording_id for query in queries})
+    return _maker(store.made_by)
+
+
+def temporal_endpoints(num_rows: Tensor, mask: Tensor) -> Tensor:
+    """[item, clip, 2] where clip i of n starts and ends: (i/n, i/n + 1/n), 0 on padding."""
+    count = num_rows.float()[:, None]
+    start = torch.arange(mask.shape[1], device=mask.device, dtype=torch.float32) / count
+    # this form and not (i + 1)/n: the weights were trained on its rounding
+    return torch.stack([start, start + 1.0 / count], dim=2) * mask[:, :, None]
+
+
+def negative_index(other: npt.NDArray[np.bool_]) -> Indices:
+    """[item] the next item, cyclically, that `other` [item, item] allows; NO_NEGATIVE where there is none."""
+    size = len(other)
+    following = (np.arange(size)[:, None] + np.arange(1, size + 1)) % size
+    allowed = np.take_along_axis(other, following, axis=1)
+    first = following[np.arange(size), allowed.argmax(axis=1)]
+    return np.where(allowed.any(axis=1), first, NO_NEGATIVE)
+
+
+def _maker(made_by: Mapping[str, Any]) -> dict[str, str]:
+    facts = {"encoder": made_by.get("encoder", {}).get("name"), "windows": made_by.get("windows")}
+    return {fact: value for fact, value in facts.items() if value}
+
+
+def _check_maker(made_by: Mapping[str, Any], targets: TargetConfig, features_dir: Path) -> None:
+    for fact, value in _maker(made_by).items():
+        expected = getattr(targets, fact)
+        if value != expected:
+            raise FeatureError(
+                f"the features were made with {fact} {value}, the model reads {fact} {expected}",
+                features_dir,
+                f"extract them anew, or set targets.{fact}={value} to train on them",
+            )
+
+
+def _cut(order: Indices, size: int) -> list[Indices]:
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def _free_bytes(device: torch.device) -> float:
+    """Memory that a device has left; without limit where the features lie anyway."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    return float("inf")

@@ -1,0 +1,84 @@
+"""Lines of JSON: read with the place of every mistake, written whole or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from clotho_long.core.errors import ClothoLongError, ManifestError
+from clotho_long.core.files import atomic_path
+
+Record = TypeVar("Record")
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield (`FILE:LINE`, parsed JSON) for every line that is not blank; `.gz` is unpacked.
+
+    Raises:
+        ManifestError: the file is missing or unreadable, or a line is not JSON.
+    """
+    try:
+        with (
+            gzip.open(path, "rt", encoding="utf-8-sig")
+            if path.suffix == ".gz"
+            else path.open(encoding="utf-8-sig") as file
+        ):
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    where = f"{path}:{number}"
+                    try:
+                        yield where, json.loads(line)
+                    except json.JSONDecodeError as error:
+                        raise ManifestError(
+                            f"not a line of JSON ({error.msg})", where, "repair or remove the line"
+                        ) from None
+    except FileNotFoundError:
+        raise ManifestError("no such file", path, "check the path, or run the step that writes it") from None
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise ManifestError(f"cannot be read ({error})", path, "check that it is a jsonl file") from None
+
+
+def write_lines(path: Path, values: Iterable[Any]) -> int:
+    """Write one JSON object a line, atomically; `.gz` is packed without a time stamp. Returns the count."""
+    lines = [json.dumps(value) + "\n" for value in values]
+    content = "".join(lines).encode()
+    with atomic_path(path) as part:
+        # a fixed time stamp, so that equal content gives equal bytes
+        part.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+    return len(lines)
+
+
+def read_records(path: Path, kind: type[Record]) -> Iterator[Record]:
+    """Yield the records of a file whose JSON fields are the record's own; errors name the line."""
+    adapter = TypeAdapter(kind)
+    for where, value in read_lines(path):
+        yield at_line(where, lambda value=value: adapter.validate_python(value))
+
+
+def write_records(path: Path, records: Iterable[Any], kind: type[Any]) -> int:
+    """Write records of one kind, one a line, atomically. Returns the count."""
+    adapter = TypeAdapter(kind)
+    return write_lines(path, (adapter.dump_python(record, mode="json") for record in records))
+
+
+def at_line(where: str, build: Any) -> Any:
+    """What `build` returns, with `FILE:LINE` added to any complaint about the value."""
+    try:
+        return build()
+    except ClothoLongError as error:
+        raise type(error)(error.problem, error.where or where, error.fix or "correct the line") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ManifestError(
+            f"field {field}: {first['msg'][0].lower()}{first['msg'][1:]}", where, "correct the line"
+        ) from None
+    except KeyError as error:
+        raise ManifestError(f"field {error.args[0]} is missing", where, "add it") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ManifestError(f"malformed ({error})", where, "correct the line") from None

@@ -1,0 +1,204 @@
+"""From a recipe to its mixture in memory: what `render` writes and `extract` encodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from clotho_long.audio.cache import cached_levels, cached_waveform, open_waveform
+from clotho_long.audio.io import Waveform, probe, read_mono, resample, stream_mono
+from clotho_long.audio.mix import PlacedEvent, measure_levels, mix
+from clotho_long.core.errors import AudioError, ManifestError
+from clotho_long.core.files import fingerprint, fingerprint_file
+from clotho_long.core.units import Hertz, samples_from_seconds
+from clotho_long.corpus import Corpus
+from clotho_long.features.extract import MadeBy
+from clotho_long.recipe.records import ClipRecipe, Event
+from clotho_long.sources.records import Background, Foreground
+
+# Raised when the arithmetic of a mixture changes: what was rendered before is then made anew.
+MIXTURE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """A source on this machine, and the fingerprint that it had when it was scanned."""
+
+    path: Path
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixtureTask:
+    """A recipe with everything that a worker needs to render it."""
+
+    recipe: ClipRecipe
+    background: SourceFile
+    events: tuple[SourceFile, ...]  # one for each of the recipe's events
+    cache_dir: Path
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the recipe, a source file or the arithmetic does."""
+        sources = [self.background.fingerprint, *(event.fingerprint for event in self.events)]
+        return fingerprint([MIXTURE_VERSION, repr(self.recipe), sources])
+
+
+def mixture_tasks(corpus: Corpus, splits: Iterable[str]) -> list[MixtureTask]:
+    """The tasks of all clips of the splits, in the order of their recipes.
+
+    Raises:
+        ManifestError: a recipe names a source that the scan did not find, or lacks what only a scan knows.
+    """
+    foregrounds = {(item.split, item.event_id): item for item in corpus.foregrounds()}
+    backgrounds = {item.background_id: item for item in corpus.backgrounds()}
+    clotho, tours = corpus.source_root("clotho"), corpus.source_root("walking_tours")
+    return [
+        MixtureTask(
+            recipe=recipe,
+            background=_background_file(tours, backgrounds, recipe, corpus.recipes_file(split)),
+            events=tuple(
+                _event_file(clotho, foregrounds, split, event, corpus.recipes_file(split))
+                for event in recipe.events
+            ),
+            cache_dir=corpus.cache_dir,
+        )
+        for split in splits
+        for recipe in corpus.recipes(split)
+    ]
+
+
+def render_mixture(task: MixtureTask) -> Waveform:
+    """The mixture of one recipe, float32 [sample] at its rate, peak 1; `mixture_blocks` in one piece."""
+    return np.concatenate([block.copy() for block in mixture_blocks(task)])
+
+
+def mixture_blocks(task: MixtureTask) -> Iterator[Waveform]:
+    """The mixture of one recipe second by second; touches no disk but the cache.
+
+    A block is only valid until the next one is asked for.
+
+    Raises:
+        AudioError: a source is missing, shorter than the recipe needs, or silent there.
+    """
+    recipe = task.recipe
+    rate_hz = recipe.sample_rate_hz
+    tour_file = decoded_background(task.background, rate_hz, task.cache_dir)
+    tour = open_waveform(tour_file)
+    start = samples_from_seconds(recipe.start_s, rate_hz)
+    num_samples = samples_from_seconds(recipe.duration_s, rate_hz)
+    if start + num_samples > len(tour):
+        raise AudioError(
+            f"lasts {len(tour) / rate_hz:.1f} s, the recipe needs {(start + num_samples) / rate_hz:.1f} s",
+            task.background.path,
+            "plan again with the recordings that you have",
+        )
+    events = [
+        PlacedEvent(
+            event_id=event.event_id,
+            waveform=_event_waveform(source, event, rate_hz, task.cache_dir),
+            foreground_db=event.foreground_db,
+            start_samples=tuple(samples_from_seconds(start_s, rate_hz) for start_s in event.starts_s),
+        )
+        for source, event in zip(task.events, recipe.events, strict=True)
+    ]
+    background = tour[start : start + num_samples]
+    levels = cached_levels(tour_file, rate_hz).between(start, start + num_samples)
+    yield from mix(
+        background,
+        events,
+        background_db=recipe.background_db,
+        levels=levels or measure_levels(background, rate_hz),
+        where=f"{task.background.path} from {recipe.start_s:g} s on",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixtureSound:
+    """A recipe, mixed when it is heard."""
+
+    task: MixtureTask
+
+    def blocks(self, sample_rate_hz: Hertz) -> Iterator[Waveform]:
+        """The mixture as one block."""
+        yield resample(render_mixture(self.task), self.task.recipe.sample_rate_hz, sample_rate_hz)
+
+    def identity(self) -> MadeBy:
+        """The recipe, its source files and the mixer's arithmetic."""
+        return {"recipe": self.task.fingerprint}
+
+
+def decoded_background(source: SourceFile, rate_hz: Hertz, cache_dir: Path) -> Path:
+    """The cache file of a whole tour at `rate_hz`; decoded once, in streaming."""
+    made_from = {"source": source.fingerprint, "rate_hz": rate_hz}
+
+    def blocks() -> Iterator[Waveform]:
+        _refuse_changed(source)
+        yield from stream_mono(source.path, rate_hz)
+
+    return cached_waveform(cache_dir / "backgrounds", made_from, blocks)
+
+
+def _event_waveform(source: SourceFile, event: Event, rate_hz: Hertz, cache_dir: Path) -> Waveform:
+    """A trimmed event at `rate_hz`: cut at the file's own rate, then resampled, as published."""
+    assert event.trim_onset_s is not None, "mixture_tasks refuses recipes without it"
+    made_from = {
+        "source": source.fingerprint,
+        "onset_s": event.trim_onset_s,
+        "duration_s": event.duration_s,
+        "rate_hz": rate_hz,
+    }
+
+    def blocks() -> Iterator[Waveform]:
+        _refuse_changed(source)
+        native_hz, waveform = probe(source.path).sample_rate_hz, read_mono(source.path)
+        onset = samples_from_seconds(event.trim_onset_s or 0, native_hz)
+        num_samples = samples_from_seconds(event.duration_s, native_hz)
+        if onset + num_samples > len(waveform):
+            raise AudioError("is shorter than the recipe's trimming", source.path, "scan and plan again")
+        yield resample(waveform[onset : onset + num_samples], native_hz, rate_hz)
+
+    return open_waveform(cached_waveform(cache_dir / "events", made_from, blocks))
+
+
+def _refuse_changed(source: SourceFile) -> None:
+    """A missing file is left to the reader, which says so."""
+    if source.path.is_file() and fingerprint_file(source.path) != source.fingerprint:
+        raise AudioError(
+            "has changed since it was scanned", source.path, "run `clotho-long scan` and `plan` again"
+        )
+
+
+def _background_file(
+    root: Path, backgrounds: dict[str, Background], recipe: ClipRecipe, where: Path
+) -> SourceFile:
+    found = backgrounds.get(recipe.background_id)
+    if found is None:
+        raise ManifestError(
+            f"recording {recipe.background_id!r} was not found by the scan",
+            where,
+            "add it, then scan and plan again",
+        )
+    return SourceFile(path=root / found.file, fingerprint=found.fingerprint)
+
+
+def _event_file(
+    root: Path, foregrounds: dict[tuple[str, str], Foreground], split: str, event: Event, where: Path
+) -> SourceFile:
+    found = foregrounds.get((split, event.event_id))
+    if found is None:
+        raise ManifestError(
+            f"event {event.event_id!r} was not found by the scan",
+            where,
+            "add its file, then scan and plan again",
+        )
+    if event.trim_onset_s is None:
+        raise ManifestError(
+            f"event {event.event_id!r} has no trimming: the recipe was imported without audio",
+            where,
+            "import it again with --clotho and --walking-tours",
+        )
+    return SourceFile(path=root / found.file, fingerprint=found.fingerprint)

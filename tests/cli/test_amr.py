@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from amr_model.checkpoint import Checkpoint, save_checkpoint
+from amr_model.cli import main
+from amr_model.config import system
+from amr_model.model import MomentRetriever
+from amr_model.public.presets import compat_lighthouse
+from clotho_long.audio.io import write_audio
+from clotho_long.core.predictions import read_predictions
+from clotho_long.core.settings import override
+from clotho_long.features.encoders.logmel import LogMelEncoder
+from clotho_long.features.files import AUDIO_KEY, audio_file, write_features
+from tests.retrieval_builders import (
+    CASTELLA,
+    GOLDEN,
+    annotation,
+    make_features,
+    needs_castella,
+    write_corpus,
+    write_jsonl,
+)
+
+SMALL = [
+    *("model.hidden_dim=16", "model.num_heads=2", "model.feedforward_dim=16", "model.encoder_layers=1"),
+    *("model.audio_centres=3", "model.text_centres=2"),
+]
+NARROW = ["model.audio_dim=6", "model.text_dim=6"]
+LINES = [
+    annotation(f"q{at}", vid=f"r{at % 3}", query=f"sound {at}", relevant_windows=[[at, at + 3]])
+    for at in range(6)
+]
+
+
+def run(*arguments) -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def make_checkpoint(path, config=None, *, overrides=(*SMALL, *NARROW)):
+    config = override(config or system("S8"), overrides)
+    torch.manual_seed(0)
+    save_checkpoint(path, Checkpoint(config=config, model=MomentRetriever(config.model).state_dict()))
+    return path
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    annotations, features = write_corpus(tmp_path, LINES)
+    return ["--annotations", annotations, "--features", features, "--jobs", 1]
+
+
+def test_every_command_has_help_with_an_example():
+    status, text, _ = run("--help")
+    assert status == 0
+    for command in ("train", "evaluate", "metrics", "predict", "submit", "convert"):
+        assert command in text
+        status, own, _ = run(command, "--help")
+        assert status == 0
+        assert f"amr {command} " in own
+
+
+def test_train_writes_a_run_that_evaluates_to_its_score(tmp_path):
+    annotations, features = write_corpus(tmp_path, LINES)
+    sets = [part for setting in (*SMALL, *NARROW) for part in ("--set", setting)]
+    common = ["--train", annotations, "--valid", annotations, "--features", features, "--jobs", 1]
+    status, text, errors = run(
+        "train", "--system", "S8", *common, *sets, "--epochs", 2, "--out", tmp_path / "run"
+    )
+    assert status == 0, errors
+    assert "checkpoint-best.pt: best after epoch" in text
+    assert "6 queries, 6 moments, 3 recordings" in errors
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    best = max((json.loads(line)["valid"] for line in lines), key=lambda valid: valid["R1@0.7"])
+    arguments = ["--annotations", annotations, "--features", features, "--jobs", 1, "--out", tmp_path / "out"]
+    status, *_ = run("evaluate", "--checkpoint", tmp_path / "run" / "checkpoint-best.pt", *arguments)
+    assert status == 0
+    report = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert report["brief"]["MR-full-R1@0.7"] == best["R1@0.7"]
+    assert report["brief"]["MR-full-mAP"] == best["mAP"]
+    status, _, errors = run("train", "--system", "S8", *common, *sets, "--out", tmp_path / "run")
+    assert status == 1
+    assert "this run exists; resume it with --resume" in errors
+    status, *_ = run("train", *common, "--resume", "--epochs", 3, "--out", tmp_path / "run")
+    assert status == 0
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_evaluate_writes_predictions_metrics_table_and_picture(tmp_path, corpus):
+    checkpoint = make_checkpoint(tmp_path / "model.pt")
+    status, text, _ = run("evaluate", "--checkpoint", checkpoint, *corpus, "--out", tmp_path / "out")
+    assert status == 0
+    names = {"metrics.json", "metrics.png", "predictions.jsonl", "table.txt"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    assert (tmp_path / "out" / "table.txt").read_text() == text
+    scored = ["metrics", "--predictions", tmp_path / "out" / "predictions.jsonl", *corpus[:2]]
+    assert run(*scored)[1] == text
+    status, as_json, _ = run(*scored, "--json", "--out", tmp_path / "again.json")
+    assert json.loads(as_json) == json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert json.loads((tmp_path / "again.json").read_text()) == json.loads(as_json)
+
+
+@pytest.mark.parametrize("base", ["ours", "reference"])
+def test_submit_writes_a_checked_file(tmp_path, corpus, base):
+    config = system("S5") if base == "ours" else compat_lighthouse("qd_detr")
+    checkpoint = make_checkpoint(tmp_path / "model.pt", config)
+    status, text, errors = run("submit", "--checkpoint", checkpoint, *corpus, "--out", tmp_path / "sub.jsonl")
+    assert status == 0, errors
+    assert "6 queries" in text
+    assert ("procedure is replaced" in errors) == (base == "reference")
+    predictions = read_predictions(tmp_path / "sub.jsonl")
+    assert [p.qid for p in predictions] == [line["qid"] for line in LINES]
+    assert all(0 <= a < b <= 20 for p in predictions for a, b, _ in p.windows)
+
+
+def test_submit_takes_annotations_without_moments(tmp_path):
+    lines = [{key: value for key, value in line.items() if key != "relevant_windows"} for line in LINES]
+    annotations, features = write_corpus(tmp_path, lines)
+    checkpoint = make_checkpoint(tmp_path / "model.pt")
+    arguments = ["--annotations", annotations, "--features", features, "--out", tmp_path / "sub.jsonl"]
+    assert run("submit", "--checkpoint", checkpoint, *arguments, "--jobs", 1)[0] == 0
+
+
+def test_predict_reads_audio_tells_draws_and_cuts(tmp_path):
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8000 * 12).astype(np.float32)
+    for name in ("one.wav", "two.flac"):
+        write_audio(tmp_path / name, noise, 8000)
+    arguments = [
+        tmp_path / "one.wav",
+        tmp_path / "two.flac",
+        "--query",
+        "a dog",
+        "--query",
+        "rain",
+        "--top",
+        2,
+    ]
+    arguments += ["--checkpoint", checkpoint, "--jobs", 1]
+    extras = ["--json", "--plot", tmp_path / "moments.png", "--cut", tmp_path / "cut"]
+    status, text, errors = run("predict", *arguments, *extras)
+    assert status == 0, errors
+    answers = [json.loads(line) for line in text.splitlines()]
+    assert [answer["query"] for answer in answers] == ["a dog", "rain"] * 2
+    assert all(1 <= len(answer["moments"]) <= 2 for answer in answers)
+    assert all(0 <= m["start"] < m["end"] <= 12 for answer in answers for m in answer["moments"])
+    assert answers[0]["moments"] == answers[2]["moments"]  # the same sound in another format
+    assert (tmp_path / "moments.png").exists()
+    assert len(list((tmp_path / "cut").iterdir())) == sum(len(answer["moments"]) for answer in answers)
+    assert "one.wav: a dog" in run("predict", *arguments)[1]
+
+
+def test_cuts_of_recordings_of_one_name_do_not_replace_each_other(tmp_path):
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8000 * 12).astype(np.float32)
+    paths = [tmp_path / folder / "one.wav" for folder in "ab"]
+    for path in paths:
+        write_audio(path, noise, 8000)
+    arguments = ["--query", "a dog", "--checkpoint", checkpoint, "--top", 1, "--jobs", 1]
+    status, _, errors = run("predict", *paths, *arguments, "--cut", tmp_path / "cut")
+    assert status == 0, errors
+    assert sorted(path.name[:7] for path in (tmp_path / "cut").iterdir()) == ["r1-one-", "r2-one-"]
+
+
+def test_a_folder_is_searched_and_what_cannot_be_read_is_left_out(tmp_path):
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8000 * 12).astype(np.float32)
+    for name in ("b.wav", "deep/a.flac"):
+        write_audio(tmp_path / "walks" / name, noise, 8000)
+    (tmp_path / "walks" / "torn.wav").write_bytes(b"RIFF")
+    (tmp_path / "walks" / "notes.txt").write_text("no sound")
+    arguments = ["predict", tmp_path / "walks", "--query", "a dog", "--checkpoint", checkpoint, "--json"]
+    for extras in ((), ("--features", tmp_path / "heard", "--jobs", 2), ("--features", tmp_path / "heard")):
+        status, text, errors = run(*arguments, *extras)
+        assert status == 1
+        assert len(errors.splitlines()) == 1
+        assert "torn.wav: " in errors
+        answers = [json.loads(line) for line in text.splitlines()]
+        assert [Path(answer["recording"]).name for answer in answers] == ["b.wav", "a.flac"]
+        assert answers[0]["moments"] == answers[1]["moments"]
+        assert all(answer["duration"] == 12 for answer in answers)
+
+
+def test_features_that_were_kept_are_not_made_again(tmp_path, monkeypatch):
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8000 * 12).astype(np.float32)
+    write_audio(tmp_path / "one.wav", noise, 8000)
+    arguments = ["predict", tmp_path / "one.wav", "--query", "a dog", "--checkpoint", checkpoint, "--jobs", 1]
+    status, fresh, _ = run(*arguments)
+    assert status == 0
+    kept = ["--features", tmp_path / "heard"]
+    assert run(*arguments, *kept)[:2] == (0, fresh)
+    monkeypatch.setattr(LogMelEncoder, "encode_windows", None)
+    assert run(*arguments, *kept)[:2] == (0, fresh)
+    write_audio(tmp_path / "one.wav", noise[::-1].copy(), 8000)
+    status, _, errors = run(*arguments, *kept)
+    assert status == 1
+    assert "one.npz: was made with another source; give --overwrite" in errors
+
+
+def test_an_empty_query_ends_in_one_line(tmp_path):
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    write_audio(tmp_path / "one.wav", np.zeros(8000, dtype=np.float32), 8000)
+    status, _, errors = run("predict", tmp_path / "one.wav", "--query", " ", "--checkpoint", checkpoint)
+    assert status == 1
+    assert errors == "error: --query: a query is empty; write what you want to hear\n"
+
+
+def test_convert_keeps_what_a_model_answers(tmp_path, corpus):
+    checkpoint = make_checkpoint(tmp_path / "model.pt")
+    status, text, _ = run("convert", checkpoint, "--out", tmp_path / "converted.pt")
+    assert status == 0
+    assert "converted.pt: S8, width 16" in text
+    assert (
+        run("evaluate", "--checkpoint", checkpoint, *corpus)[1]
+        == run("evaluate", "--checkpoint", tmp_path / "converted.pt", *corpus)[1]
+    )
+
+
+def test_training_takes_the_encoder_from_the_features_and_evaluation_checks_it(tmp_path):
+    annotations, features = write_corpus(tmp_path, LINES)
+    made_by = {"encoder": {"name": "logmel"}, "windows": "centred"}
+    for recording_id in ("r0", "r1", "r2"):
+        write_features(audio_file(features, recording_id), make_features(20), AUDIO_KEY, made_by)
+    checkpoint = make_checkpoint(tmp_path / "clap.pt")
+    arguments = ["--annotations", annotations, "--features", features, "--jobs", 1]
+    status, _, errors = run("evaluate", "--checkpoint", checkpoint, *arguments)
+    assert status == 1
+    assert "made with encoder logmel, the model reads encoder msclap-2023; extract them anew" in errors
+    sets = [part for setting in (*SMALL, *NARROW) for part in ("--set", setting)]
+    trained = ["--train", annotations, "--valid", annotations, "--features", features, "--jobs", 1]
+    assert run("train", "--system", "S1", *trained, *sets, "--epochs", 1, "--out", tmp_path / "run")[0] == 0
+    assert run("evaluate", "--checkpoint", tmp_path / "run" / "checkpoint-best.pt", *arguments)[0] == 0
+
+
+# --- bad input: one line, status 1; bad usage: status 2 ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--system", "S9"], 1, "no system 'S9'; take one of S1"),
+        ([], 1, "no settings are named; give --system"),
+        (["--system", "S1", "--device", "tpu3"], 1, "no device is called 'tpu3'"),
+        (["--system", "S1", "--set", "model.hiden_dim=3"], 1, "did you mean model.hidden_dim?"),
+        (["--system", "S1", "--epochs", "0"], 2, "Invalid value for '--epochs'"),
+        (["--system", "S1", "--train", "absent.jsonl"], 1, "absent.jsonl: no such file; check the path"),
+    ],
+)
+def test_bad_settings_end_in_one_line(tmp_path, arguments, status, message):
+    annotations, features = write_corpus(tmp_path, LINES)
+    common = ["--train", annotations, "--valid", annotations, "--features", features]
+    code, _, errors = run("train", *common, "--out", tmp_path / "run", "--jobs", 1, *arguments)
+    assert code == status
+    assert message in errors
+    if status == 1:
+        assert errors.strip().splitlines()[-1].startswith("error: ")
+
+
+def test_a_damaged_checkpoint_ends_in_one_line(tmp_path, corpus):
+    checkpoint = make_checkpoint(tmp_path / "model.pt")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    status, _, errors = run("evaluate", "--checkpoint", checkpoint, *corpus)
+    assert status == 1
+    assert errors.startswith(f"error: {checkpoint}: ")
+    assert len(errors.splitlines()) == 1
+
+
+def test_predictions_of_another_split_end_in_one_line(tmp_path, corpus):
+    line = {"qid": "z", "query": "", "vid": "r0", "pred_relevant_windows": [[0, 1, 0.5]]}
+    path = write_jsonl(tmp_path / "p.jsonl", [line])
+    status, _, errors = run("metrics", "--predictions", path, *corpus[:2], "--official")
+    assert status == 1
+    assert "no query is left to score; check that both files are of one split" in errors
+
+
+def test_a_recording_that_is_no_audio_ends_in_one_line(tmp_path):
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    (tmp_path / "notes.txt").write_text("not audio")
+    status, _, errors = run("predict", tmp_path / "notes.txt", "--query", "a dog", "--checkpoint", checkpoint)
+    assert status == 1
+    assert "notes.txt" in errors
+
+
+@needs_castella
+def test_metrics_of_a_foreign_file_are_the_official_evaluator_s():
+    status, text, _ = run(
+        "metrics",
+        *("--predictions", GOLDEN / "metrics_preds_good.jsonl"),
+        *("--annotations", CASTELLA / "castella_val_release.jsonl", "--json"),
+    )
+    assert status == 0
+    report = json.loads(text)
+    expected = json.loads((GOLDEN / "metrics_expected.json").read_text())["good"]
+    assert {key: report[key] for key in ("brief", "full")} == expected

@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amr_model.config import ExperimentConfig, system
+from amr_model.data.sets import RetrievalSet, negative_index, read_annotations
+from amr_model.public.presets import compat_lighthouse
+from amr_model.tensors import NO_NEGATIVE
+from clotho_long.core.errors import ClothoLongError, FeatureError, ManifestError
+from clotho_long.features.files import AUDIO_KEY, TEXT_KEY, audio_file, text_file
+from tests.retrieval_builders import (
+    CASTELLA,
+    GOLDEN,
+    annotation,
+    make_features,
+    make_query,
+    needs_castella,
+    write_corpus,
+    write_jsonl,
+)
+
+
+def make_config(
+    base: ExperimentConfig | None = None, *, audio_dim=6, text_dim=6, **targets
+) -> ExperimentConfig:
+    base = base or system("S4")
+    return dataclasses.replace(
+        base,
+        model=dataclasses.replace(base.model, audio_dim=audio_dim, text_dim=text_dim),
+        targets=dataclasses.replace(base.targets, **targets),
+    )
+
+
+def make_set(queries, config=None, *, num_rows=20) -> RetrievalSet:
+    audio = {query.recording_id: make_features(num_rows, seed=1) for query in queries}
+    text = {query.qid: make_features(3, seed=2) for query in queries}
+    return RetrievalSet(queries, audio, text, config or make_config())
+
+
+def test_golden_batch_is_the_reference_s_to_the_last_bit():
+    golden = np.load(GOLDEN / "dataset.npz")
+    facts = json.loads((GOLDEN / "dataset.json").read_text())
+    queries = [
+        make_query(row["qid"], row["relevant_windows"], recording_id=row["vid"], duration_s=row["duration"])
+        for row in facts["rows"]
+    ]
+    config = make_config(
+        compat_lighthouse("qd_detr"),
+        audio_dim=14,
+        text_dim=11,
+        audio_max=facts["max_audio"],
+        text_max=facts["max_text"],
+    )
+    count = len(queries)
+    data = RetrievalSet(
+        queries,
+        {f"v{at}": golden[f"raw/audio/{at}"] for at in range(count)},
+        {f"q{at}": golden[f"raw/text/{at}"] for at in range(count)},
+        config,
+    )
+    batch = data.batch(np.arange(count))
+    for name, ours, mask in (
+        ("audio_feat", batch.audio, batch.audio_mask),
+        ("query_feat", batch.text, batch.text_mask),
+        ("video_feat", batch.tef, batch.audio_mask),
+    ):
+        np.testing.assert_array_equal(ours.numpy(), golden[f"batch/{name}"])
+        np.testing.assert_array_equal(mask.numpy(), golden[f"batch/{name}_mask"].astype(bool))
+    targets = data.draw_targets(0, 0)
+    for at in range(count):
+        spans = targets.spans_cxw[at][targets.spans_mask[at]].numpy()
+        expected = golden[f"item/{at}/span_labels"]
+        rows = len(golden[f"item/{at}/saliency_all_labels"])
+        assert len(spans) == len(expected)
+        if len(queries[at].moments) <= 5:  # otherwise five of them, drawn by another generator
+            np.testing.assert_array_equal(spans, expected)
+            np.testing.assert_array_equal(
+                targets.saliency[at, :rows].numpy(), golden[f"item/{at}/saliency_all_labels"]
+            )
+        else:
+            rows = [(m.onset_s, m.offset_s) for m in queries[at].moments]
+            all_spans = {(round((a + b) / 40, 4), round((b - a) / 20, 4)) for a, b in rows}
+            assert {(round(float(c), 4), round(float(w), 4)) for c, w in spans} <= all_spans
+
+
+def test_batches_are_padded_with_zeros_and_masked(tmp_path):
+    lines = [annotation("a"), annotation("b", vid="r2", duration=7)]
+    data = RetrievalSet.load(*write_corpus(tmp_path, lines), make_config())
+    batch = data.batch(np.array([1, 0]))
+    assert batch.audio.shape == (2, 20, 6)
+    assert batch.audio_mask.sum(dim=1).tolist() == [7, 20]
+    assert not batch.audio[0, 7:].any()
+    assert not batch.tef[0, 7:].any()
+    torch.testing.assert_close(batch.audio[0, :7].norm(dim=1), torch.ones(7), atol=1e-4, rtol=0)
+    assert batch.tef[0, 6].tolist() == pytest.approx([6 / 7, 1.0])
+    assert batch.qids == ("b", "a")
+
+
+def test_an_item_is_the_same_in_every_batch(tmp_path):
+    lines = [annotation(f"q{at}", vid=f"r{at}", duration=5 + 3 * at) for at in range(5)]
+    data = RetrievalSet.load(*write_corpus(tmp_path, lines), make_config())
+    alone, together = data.batch(np.array([1])), data.batch(np.array([4, 1, 0]))
+    rows = alone.audio.shape[1]
+    assert (together.audio[1, :rows] == alone.audio[0]).all()
+    assert (together.tef[1, :rows] == alone.tef[0]).all()
+    targets = data.draw_targets(0, 0)
+    one, three = data.batch_targets(targets, np.array([1])), data.batch_targets(targets, np.array([4, 1, 0]))
+    assert three.saliency.shape == (3, 17)
+    assert (three.saliency[1, :rows] == one.saliency[0]).all()
+    assert (three.spans_cxw[1] == one.spans_cxw[0]).all()
+
+
+def test_a_set_larger_than_the_memory_gives_the_same_batches_from_disk(tmp_path, monkeypatch):
+    lines = [annotation(f"q{at}", vid=f"r{at}", duration=5 + 3 * at) for at in range(5)]
+    corpus = write_corpus(tmp_path, lines)
+    in_memory = RetrievalSet.load(*corpus, make_config()).batch(np.array([4, 1, 0]))
+    monkeypatch.setattr("amr_model.data.rows.HOST_SHARE", 0.0)
+    from_disk = RetrievalSet.load(*corpus, make_config()).batch(np.array([4, 1, 0]))
+    for name in ("audio", "text", "audio_mask", "text_mask", "tef"):
+        assert torch.equal(getattr(in_memory, name), getattr(from_disk, name))
+
+
+@pytest.mark.parametrize("by_length", [False, True])
+def test_epochs_are_complete_deterministic_and_different(by_length):
+    queries = [make_query(f"q{at}", recording_id=f"r{at % 40}") for at in range(100)]
+    data = make_set(queries)
+
+    def batches(epoch, seed=1):
+        return [
+            tuple(b) for b in data.epoch_batches(batch_size=32, seed=seed, epoch=epoch, by_length=by_length)
+        ]
+
+    assert sorted(index for batch in batches(0) for index in batch) == list(range(100))
+    assert sorted(map(len, batches(0))) == [4, 32, 32, 32]
+    assert batches(0) == batches(0)
+    assert batches(0) != batches(1)
+    assert batches(0) != batches(0, seed=2)
+
+
+def test_batches_by_length_pad_less():
+    lengths = np.random.default_rng(0).integers(20, 300, 400)
+    queries = [make_query(f"q{at}", recording_id=f"r{at}") for at in range(400)]
+    audio = {f"r{at}": make_features(int(rows)) for at, rows in enumerate(lengths)}
+    data = RetrievalSet(queries, audio, {q.qid: make_features(3) for q in queries}, make_config())
+
+    def padded(by_length):
+        batches = data.epoch_batches(batch_size=32, seed=0, epoch=0, by_length=by_length)
+        return sum(data.num_rows[batch].max() * len(batch) for batch in batches)
+
+    assert padded(True) < 0.8 * padded(False)
+
+
+def test_negatives_have_another_recording_and_another_caption():
+    queries = [
+        make_query("a", recording_id="r1", query="a dog barks"),
+        make_query("b", recording_id="r1", query="rain"),
+        make_query("c", recording_id="r2", query="A dog barks "),
+        make_query("d", recording_id="r3", query="wind"),
+    ]
+    data = make_set(queries)
+    assert data.batch(np.arange(4)).negative_index.tolist() == [3, 2, 3, 0]
+    assert data.batch(np.array([0, 1])).negative_index.tolist() == [NO_NEGATIVE, NO_NEGATIVE]
+    assert data.batch(np.array([0])).negative_index.tolist() == [NO_NEGATIVE]
+    assert data.batch(np.arange(3)).same_recording.tolist() == [
+        [True, True, False],
+        [True, True, False],
+        [False, False, True],
+    ]
+    reference = make_set(queries, make_config(neg_pair="next"))
+    assert reference.batch(np.arange(4)).negative_index.tolist() == [1, 2, 3, 0]
+    assert reference.batch(np.array([0])).negative_index.tolist() == [0]
+
+
+@given(st.integers(1, 7), st.integers(0, 999))
+@settings(deadline=None, max_examples=60)
+def test_the_next_allowed_item_is_taken(size, seed):
+    other = np.random.default_rng(seed).random((size, size)) < 0.4
+    np.fill_diagonal(other, False)
+    for item, chosen in enumerate(negative_index(other)):
+        following = [(item + step) % size for step in range(1, size)]
+        assert chosen == next((j for j in following if other[item, j]), NO_NEGATIVE)
+
+
+def test_the_report_says_how_features_and_annotations_disagree(tmp_path):
+    lines = [
+        annotation("a", relevant_windows=[[18, 21], [19, 4800], [7, 7]]),
+        annotation("b", vid="r2", relevant_windows=[]),
+        annotation("c", vid="r3", duration=350),
+    ]
+    corpus = write_corpus(tmp_path, lines, num_rows={"r2": 21}, num_tokens=500)
+    report = RetrievalSet.load(*corpus, make_config()).report
+    assert report.lines() == [
+        "3 queries, 4 moments, 3 recordings",
+        "1 queries without a moment: all background",
+        "1 recordings whose features are not as long as annotated (largest difference +1.00 s)",
+        "1 recordings cut to audio_max rows",
+        "3 queries cut to text_max tokens",
+        "2 windows end after the recording",
+        "2 windows end after the features",
+        "1 windows dropped, nothing of them is left",
+    ]
+
+
+def test_a_query_of_500_words_is_cut_or_kept_whole_as_set(tmp_path):
+    corpus = write_corpus(tmp_path, [annotation(query="word " * 500)], num_tokens=500)
+    assert RetrievalSet.load(*corpus, make_config()).batch(np.array([0])).text.shape == (1, 32, 6)
+    whole = RetrievalSet.load(*corpus, make_config(text_max=None)).batch(np.array([0]))
+    assert whole.text.shape == (1, 500, 6)
+
+
+@needs_castella
+def test_published_labels_load_with_the_faults_that_are_known():
+    queries = read_annotations(CASTELLA / "castella_train_release.jsonl")
+    audio = {q.recording_id: np.zeros((int(q.duration_s), 1), dtype=np.float32) for q in queries}
+    text = {q.qid: np.zeros((1, 1), dtype=np.float32) for q in queries}
+    report = RetrievalSet(queries, audio, text, make_config(audio_dim=1, text_dim=1)).report
+    assert (report.queries, report.recordings, report.moments) == (2182, 876, 6157)
+    assert report.windows.past_recording == 162
+    assert report.windows.dropped == 11
+
+
+# --- bad input ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"qid": "q1"}, r"train\.jsonl:2: qid q1 occurs twice \(first in .*train\.jsonl:1\); give each"),
+        ({"relevant_windows": [[9, 4]]}, r"train\.jsonl:2: window \[9, 4\] ends before it starts"),
+        ({"relevant_windows": [[-1, 4]]}, r"train\.jsonl:2: window \[-1, 4\] .* starts before 0"),
+        ({"relevant_windows": [[1]]}, r"train\.jsonl:2: malformed"),
+        ({"duration": 0}, r"train\.jsonl:2: duration 0 s is not positive"),
+        ({"duration": "long"}, r"train\.jsonl:2: field duration_s"),
+        ({"query": None}, r"train\.jsonl:2: field query"),
+    ],
+)
+def test_a_bad_annotation_names_its_line(tmp_path, changes, message):
+    path = write_jsonl(tmp_path / "train.jsonl", [annotation(), {**annotation("q2"), **changes}])
+    with pytest.raises(ManifestError, match=message):
+        read_annotations(path)
+
+
+def test_an_empty_training_set_is_an_error(tmp_path):
+    (tmp_path / "train.jsonl").write_text("\n")
+    with pytest.raises(ManifestError, match=r"train\.jsonl: holds no query; check"):
+        read_annotations(tmp_path / "train.jsonl")
+
+
+def test_missing_feature_files_are_named(tmp_path):
+    annotations, features = write_corpus(tmp_path, [annotation(), annotation("q2", vid="r2")])
+    text_file(features, "q2").unlink()
+    with pytest.raises(FeatureError, match=r"qidq2\.npz: no such feature file; run"):
+        RetrievalSet.load(annotations, features, make_config())
+    audio_file(features, "r2").unlink()
+    with pytest.raises(FeatureError, match=r"r2\.npz: no such feature file; run"):
+        RetrievalSet.load(annotations, features, make_config())
+
+
+def test_features_of_another_width_than_the_model_are_an_error(tmp_path):
+    corpus = write_corpus(tmp_path, [annotation()])
+    with pytest.raises(FeatureError, match=r"audio features are 6 wide, the model reads 768; extract them"):
+        RetrievalSet.load(*corpus, system("S1"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.full((20, 6), np.nan, dtype=np.float32), r"r2\.npz: .*(finite|NaN)"),
+        (make_features(20, 5), r"r2\.npz: .*5"),
+        (np.zeros((0, 6), dtype=np.float32), r"r2\.npz: .*empty"),
+    ],
+)
+def test_bad_features_name_their_file(tmp_path, rows, message):
+    annotations, features = write_corpus(tmp_path, [annotation(), annotation("q2", vid="r2")])
+    np.savez(audio_file(features, "r2"), **{AUDIO_KEY: rows})
+    with pytest.raises(ClothoLongError, match=message):
+        RetrievalSet.load(annotations, features, make_config())
+
+
+def test_a_truncated_feature_file_is_named(tmp_path):
+    annotations, features = write_corpus(tmp_path, [annotation()])
+    path = text_file(features, "q1")
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(FeatureError, match=rf"qidq1\.npz: .*{TEXT_KEY}|qidq1\.npz: is not a readable npz"):
+        RetrievalSet.load(annotations, features, make_config())

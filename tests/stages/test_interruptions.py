@@ -1,0 +1,113 @@
+"""Killed workers, Ctrl-C, a full disk: one line, the right status, nothing half-written is trusted."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from clotho_long.core.errors import ClothoLongError
+from clotho_long.core.files import atomic_path
+from clotho_long.core.work import run
+from clotho_long.corpus import Corpus
+from tests.builders import files_below, make_corpus, run_cli
+
+COMMAND = (sys.executable, "-c", "from clotho_long.cli import main; main()")
+# Enough clips that a signal after the first one comes before the last.
+MANY = {"clip_duration_s": 30.0, "tour_s": 180.0}
+
+
+def finished(folder: Path) -> dict[str, bytes]:
+    """Files that are in their place; what a kill leaves of a file being written has a hidden name."""
+    return {name: data for name, data in files_below(folder).items() if not Path(name).name.startswith(".")}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """A corpus rendered without interruption."""
+    corpus = make_corpus(tmp_path_factory.mktemp("whole"), **MANY)
+    assert run_cli("render", corpus.root, "--jobs", 1).exit_code == 0
+    return corpus
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_run_that_was_stopped_continues_to_the_same_bytes(
+    whole: Corpus, tmp_path: Path, sent: signal.Signals, status: int
+) -> None:
+    corpus = Corpus(tmp_path / "corpus")
+    shutil.copytree(whole.root, corpus.root, ignore=shutil.ignore_patterns("audio"))
+    process = subprocess.Popen(
+        [*COMMAND, "render", str(corpus.root), "--jobs", "2"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while process.poll() is None and not list((corpus.root / "audio").rglob("[!.]*.wav")):
+        time.sleep(0.005)
+    os.killpg(process.pid, sent)  # the group, as a terminal's Ctrl-C reaches it
+    _, stderr = process.communicate(timeout=60)
+    num_before = len(list((corpus.root / "audio").rglob("[!.]*.wav")))
+    assert process.returncode == status, stderr
+    assert 1 <= num_before < len(list((whole.root / "audio").rglob("*.wav")))
+    if sent is signal.SIGINT:
+        assert stderr.splitlines()[-1].startswith("error: interrupted; what was finished is kept")
+        assert "Traceback" not in stderr
+    assert run_cli("render", corpus.root).exit_code == 0
+    assert finished(corpus.root / "audio") == finished(whole.root / "audio")
+
+
+def die(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_a_killed_worker_is_one_line_with_a_remedy() -> None:
+    with pytest.raises(ClothoLongError, match=r"a worker was killed while testing .*smaller --jobs"):
+        list(run(die, range(8), jobs=2, label="testing", unit="item"))
+
+
+def test_a_disk_that_is_full_ends_with_the_files_name(
+    whole: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = Corpus(tmp_path / "corpus")
+    shutil.copytree(whole.root, corpus.root, ignore=shutil.ignore_patterns("audio"))
+
+    def full(path: Path, *_: object) -> None:
+        with atomic_path(path) as part:
+            part.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("clotho_long.stages.render.write_blocks", full)
+    result = run_cli("render", corpus.root, "--jobs", 1)
+    assert result.exit_code == 1
+    assert "no space left on device; free some space and run the same command again" in result.output
+    assert not list((corpus.root / "audio").rglob("*.wav"))
+
+
+def test_a_write_that_the_system_cuts_short_leaves_nothing_behind(whole: Corpus, tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path / "corpus")
+    shutil.copytree(whole.root, corpus.root, ignore=shutil.ignore_patterns("audio"))
+
+    def limit_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+
+    process = subprocess.run(
+        [*COMMAND, "render", str(corpus.root), "--jobs", "1"],
+        capture_output=True,
+        text=True,
+        preexec_fn=limit_files,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+    assert process.stderr.startswith("error: ")
+    assert not [p for p in (corpus.root / "audio").rglob("*") if p.is_file()]

@@ -1,0 +1,167 @@
+"""The published files of Clotho-Moment, and our own manifest of Clotho-Moment-Long."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from clotho_long.core.annotations import read_queries
+from clotho_long.core.jsonl import read_records, write_records
+from clotho_long.core.records import SPLITS
+from clotho_long.corpus import Corpus
+from clotho_long.recipe.records import ClipRecipe
+from clotho_long.sources.records import Foreground
+from tests.builders import as_manifest, make_corpus, run_cli
+
+MANIFEST = Path(__file__).resolve().parents[2] / "manifests" / "clotho-moment-long"
+
+PUBLISHED_CLIP = {
+    "name": "Singapore_1.0_61.0",
+    "bg": {"path": ".tmp/valid/bg/Singapore/1.0_61.0.wav", "dB": -15.6},
+    "fg": [
+        {
+            "qid": 32695,
+            "path": ".tmp/valid/fg/last call.v2.wav",
+            "caption": "People shout.",
+            "dB": -1.9050650672390876,
+            "duration": 25.0,
+            "start_time": 26.648859479982622,
+        }
+    ],
+}
+
+
+def test_a_published_recipe_becomes_ours(tmp_path: Path) -> None:
+    path = tmp_path / "recipe_valid.json"
+    path.write_text(json.dumps([PUBLISHED_CLIP, {**PUBLISHED_CLIP, "name": "Singapore_2.0_62.0", "fg": []}]))
+    result = run_cli("import-recipe", path, "--out", tmp_path / "corpus")
+    assert result.exit_code == 0, result.output
+    recipe, empty = Corpus(tmp_path / "corpus").recipes("valid")
+    assert (recipe.background_id, recipe.start_s, recipe.duration_s) == ("Singapore", 1.0, 60.0)
+    assert (recipe.events[0].event_id, recipe.events[0].starts_s) == ("last call.v2", (26.648859479982622,))
+    assert empty.events == ()
+    (line,) = (tmp_path / "corpus" / "text" / "valid.jsonl").read_text().splitlines()
+    assert line == (
+        '{"qid": "32695", "query": "People shout.", "duration": 60, "vid": "Singapore_1.0_61.0", '
+        '"relevant_windows": [[26.6, 51.6]], "fg_dB": -1.9050650672390876}'
+    )
+
+
+def test_importing_the_published_validation_recipe_gives_the_published_annotations(
+    published: Path, tmp_path: Path
+) -> None:
+    folder = published / "clotho_moment"
+    result = run_cli("import-recipe", folder / "recipe_valid.json", "--out", tmp_path / "corpus")
+    assert result.exit_code == 0, result.output
+    ours = (tmp_path / "corpus" / "text" / "valid.jsonl").read_bytes()
+    assert ours == (folder / "clotho_moment_val_release.jsonl").read_bytes()
+    assert ours.count(b"\n") == 4918
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("[", "cannot be read as JSON"),
+        (json.dumps([{"name": "x"}]), "clip 0: is malformed"),
+        (
+            json.dumps([{**PUBLISHED_CLIP, "fg": [{**PUBLISHED_CLIP["fg"][0], "start_time": 50.0}]}]),  # type: ignore[index, dict-item]
+            "clip 0: event 'last call.v2' ends at 75.00 s of 60 s",
+        ),
+    ],
+)
+def test_what_is_no_published_recipe_is_refused(tmp_path: Path, content: str, complaint: str) -> None:
+    path = tmp_path / "recipe_test.json"
+    path.write_text(content)
+    result = run_cli("import-recipe", path, "--out", tmp_path / "corpus")
+    assert result.exit_code == 1
+    assert f"{path}: {complaint}" in result.output
+
+
+def test_a_recipe_that_does_not_say_its_split_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text("[]")
+    assert "does not say its split" in run_cli("import-recipe", path, "--out", tmp_path / "corpus").output
+
+
+def test_a_manifest_gives_back_the_corpus_that_it_was_made_from(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path)
+    manifest = as_manifest(corpus, tmp_path / "manifest")
+    wanted = {split: corpus.annotations_file(split).read_bytes() for split in SPLITS}
+    recipes = {split: corpus.recipes_file(split).read_bytes() for split in SPLITS}
+    run_cli("plan", corpus.root, "--seed", "5", "--set", "clip_duration=10")
+    assert corpus.annotations_file("train").read_bytes() != wanted["train"]
+    result = run_cli("plan", corpus.root, "--manifest", manifest)
+    assert result.exit_code == 0, result.output
+    assert {split: corpus.annotations_file(split).read_bytes() for split in SPLITS} == wanted
+    assert {split: corpus.recipes_file(split).read_bytes() for split in SPLITS} == recipes
+
+
+def test_sources_that_differ_from_the_manifests_are_named(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path)
+    manifest = as_manifest(corpus, tmp_path / "manifest")
+    used = {event.event_id for recipe in corpus.recipes("train") for event in recipe.events}
+    victim = sorted(used)[0]
+    changed = [
+        dataclasses.replace(item, duration_s=item.duration_s + 1) if item.event_id == victim else item
+        for item in corpus.foregrounds()
+    ]
+    write_records(corpus.foregrounds_file, changed, Foreground)
+    result = run_cli("plan", corpus.root, "--manifest", manifest)
+    assert result.exit_code == 1
+    assert f"1 sources differ from the manifest's: development/{victim}.wav lasts" in result.output
+    result = run_cli("plan", corpus.root, "--manifest", manifest, "--allow-differences")
+    assert result.exit_code == 0, result.output
+    left = list(corpus.recipes("train"))
+    assert left
+    assert victim not in {event.event_id for recipe in left for event in recipe.events}
+
+
+def test_a_folder_without_recipes_is_no_manifest(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path)
+    (tmp_path / "empty").mkdir()
+    result = run_cli("plan", corpus.root, "--manifest", tmp_path / "empty")
+    assert result.exit_code == 1
+    assert "holds no recipes/" in result.output
+
+
+def test_our_manifest_is_of_the_reports_size() -> None:
+    recipes = list(read_records(MANIFEST / "recipes" / "train.jsonl.gz", ClipRecipe))
+    assert len(recipes) == pytest.approx(6274, rel=0.05)
+    assert sum(len(recipe.events) for recipe in recipes) == pytest.approx(14714, rel=0.05)
+
+
+def test_our_manifest_holds_no_caption_and_no_path_and_matches_its_sums() -> None:
+    sums = dict(reversed(line.split("  ", 1)) for line in (MANIFEST / "SHA256SUMS").read_text().splitlines())
+    assert sums
+    for name, digest in sums.items():
+        content = (MANIFEST / name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest
+        if name.endswith(".gz"):
+            text = gzip.decompress(content).decode()
+            assert '"caption"' not in text
+            assert '"query"' not in text
+            assert '": "/' not in text
+
+
+def test_our_manifests_qids_count_over_the_splits() -> None:
+    qids = [
+        event.qid
+        for split in SPLITS
+        for recipe in read_records(MANIFEST / "recipes" / f"{split}.jsonl.gz", ClipRecipe)
+        for event in recipe.events
+    ]
+    assert qids == [f"{number:05d}" for number in range(len(qids))]
+
+
+def test_foreground_captions_are_those_of_the_query(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path)
+    captions = {(item.split, item.event_id): item.captions for item in corpus.foregrounds()}
+    events = {event.qid: event for recipe in corpus.recipes("test") for event in recipe.events}
+    for query in read_queries(corpus.annotations_file("test")):
+        event = events[query.qid]
+        assert query.query == captions["test", event.event_id][event.caption_index or 0]
