@@ -7,7 +7,7 @@
 
 Inputs, targets and weights are taken from the files themselves (or from the recipe in golden.json), so only
 what a network, a loss or a metric gives is made anew: `out/`, `match/`, `loss/`, `grad_norm/`, `train/`, the
-figures of the official evaluator and the post-processing. Not made here: `ops.npz`, `dataset.npz`, the tensors
+figures of the official evaluator and the post-processing. Not made here: `ops.npz`, `dataset.npz`, tensors
 between (`mid/`), `loss_terms/` (an independent formula) and the files of corrected references (`*_mask`,
 `*_bmrw`, `*_both`).
 """
