@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import ConfigError
 from clotho_long.core.settings import build_config
+from clotho_long.features.windows import Convention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +132,7 @@ class TargetConfig:
     # Whose features these are, and where its windows lie. Training takes both from the feature files (those
     # of others do not say); prediction encodes new recordings alike.
     encoder: str = "msclap-2023"
-    windows: Literal["aligned", "centred"] = "aligned"
+    windows: Convention = "aligned"
 
     clip_s: float = 1.0  # seconds per row of audio features
     audio_max: int | None = 300  # rows kept; Lighthouse's Clotho-Moment setting: 75

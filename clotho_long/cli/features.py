@@ -54,10 +54,11 @@ window_options = together(
     click.option(
         "--windows",
         "convention",
-        type=click.Choice(["aligned", "centred"]),
+        type=click.Choice(["aligned", "padded", "centred"]),
         default="aligned",
         show_default=True,
-        help="Window i is [i, i + 1) s, or centred on i s as in the published Clotho-Moment features.",
+        help="Window i is [i, i + 1) s; padded: an incomplete last second counts, as in the features of "
+        "DCASE 2026's evaluation set; centred: on i s, as in the published Clotho-Moment features.",
     ),
     click.option(
         "--max-seconds",

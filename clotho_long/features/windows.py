@@ -1,17 +1,18 @@
 """The window grid: which pieces of a recording are encoded, one for each second. Pure.
 
-`aligned` (CASTELLA's extractor, Lighthouse's predictor): window i starts at i s. `centred` (the extractor
-that Clotho-Moment was published with): half a window of zeros at both ends, so window i is centred on i s.
+`aligned` (CASTELLA's extractor, Lighthouse's predictor): window i starts at i s. `padded` (the features that
+DCASE 2026 Task 6 published for its evaluation set): the same, and an incomplete last second counts, filled up
+with zeros. `centred` (the extractor that Clotho-Moment was published with): half a window of zeros at both
+ends, so window i is centred on i s.
 
-| recording      | aligned                              | centred                             |
-| -------------- | ------------------------------------ | ----------------------------------- |
-| 300 s          | 300 windows, window 0 hears [0, 1)   | 301 windows, 0 hears [-0.5, 0.5)    |
-| 4.7 s          | 4 windows, the last 0.7 s is dropped | 5 windows, 4 hears [3.5, 4.5)       |
-| 0.3 s          | 1 window, filled up with zeros       | 1 window, 0.3 s between zeros       |
-| 3 h            | 10,800 windows                       | 10,801 windows                      |
+| recording | aligned                              | padded                     | centred                   |
+| --------- | ------------------------------------ | -------------------------- | ------------------------- |
+| 300 s     | 300 windows, window 0 hears [0, 1)   | the same 300               | 301, 0 hears [-0.5, 0.5)  |
+| 59.993 s  | 59                                   | 60, the last is 7 ms short | 60                        |
+| 4.7 s     | 4 windows, the last 0.7 s is dropped | 5, the last hears 0.7 s    | 5, 4 hears [3.5, 4.5)     |
+| 0.3 s     | 1 window, filled up with zeros       | the same                   | 1, 0.3 s between zeros    |
 
-Both drop an incomplete last second. A recording under one second gives no window at all in the published
-`aligned` extractor; here it gives one.
+A recording under one second gives no window at all in the published `aligned` extractor; here it gives one.
 """
 
 from __future__ import annotations
@@ -27,10 +28,15 @@ from clotho_long.core.units import Hertz, Seconds, samples_from_seconds
 
 Waveform = npt.NDArray[np.float32]  # [sample]
 Windows = npt.NDArray[np.float32]  # [window, sample]
-Convention = Literal["aligned", "centred"]
+Convention = Literal["aligned", "padded", "centred"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 
 HOP_S = 1  # the trainer's clip: one row of features a second
+
+
+def same_places(one: str, other: str) -> bool:
+    """Whether row i stands for the same second in both conventions, so that one network reads either."""
+    return one == other or {one, other} == {"aligned", "padded"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,8 @@ class WindowGrid:
 
     def count(self, num_samples: int) -> int:
         """How many windows a recording of `num_samples` (> 0) has."""
+        if self.convention == "padded":
+            return -(-num_samples // self.hop_samples)
         whole_seconds = num_samples // self.hop_samples
         return whole_seconds + 1 if self.convention == "centred" else max(whole_seconds, 1)
 

@@ -24,13 +24,29 @@ def counting(num_samples: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("duration_s", "aligned", "centred"),
-    [(300, 300, 301), (300.999, 300, 301), (4.7, 4, 5), (1, 1, 2), (0.3, 1, 1), (10_800, 10_800, 10_801)],
+    ("duration_s", "aligned", "padded", "centred"),
+    [
+        (300, 300, 300, 301),
+        (300.999, 300, 301, 301),
+        (59.993, 59, 60, 60),  # a recording of DCASE 2026's evaluation set, published with 60 rows
+        (4.7, 4, 5, 5),
+        (1, 1, 1, 2),
+        (0.3, 1, 1, 1),
+        (10_800, 10_800, 10_800, 10_801),
+    ],
 )
-def test_number_of_windows(duration_s, aligned, centred):
-    num_samples = int(duration_s * 1000)
+def test_number_of_windows(duration_s, aligned, padded, centred):
+    num_samples = round(duration_s * 1000)
     assert grid("aligned", rate=1000).count(num_samples) == aligned
+    assert grid("padded", rate=1000).count(num_samples) == padded
     assert grid("centred", rate=1000).count(num_samples) == centred
+
+
+def test_padded_windows_are_the_aligned_ones_and_the_filled_up_rest():
+    windows = cut(counting(27), grid("padded"))
+    np.testing.assert_array_equal(windows[:2], cut(counting(27), grid("aligned")))
+    np.testing.assert_array_equal(windows[2], [*range(21, 28), 0, 0, 0])
+    assert len(windows) == 3
 
 
 def test_aligned_window_starts_at_its_second_and_the_partial_last_second_is_dropped():
