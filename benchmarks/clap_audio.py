@@ -29,7 +29,7 @@ from clotho_long.features.encoders.msclap.layout import DEPTHS, SIDE, TOKENS, WI
 from clotho_long.features.encoders.msclap.linear import can_pack
 from clotho_long.features.encoders.msclap.native import NativeTower, load_kernel
 from clotho_long.features.encoders.msclap.weights import AUDIO_PREFIX, audio_shapes
-from tests.msclap_reference import reference_htsat
+from clotho_long.features.encoders.msclap_reference import reference_htsat
 from tests.random_clap_weights import random_audio_state
 
 WRAPPER = "msclap, one batch"

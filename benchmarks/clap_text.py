@@ -20,7 +20,7 @@ import torch
 from clotho_long.core.annotations import read_queries
 from clotho_long.features.encoders.msclap.text import TextTower, load_tokenizer
 from clotho_long.features.encoders.msclap.weights import TEXT_PREFIX, text_shapes
-from tests.msclap_reference import padded_states, reference_gpt2
+from clotho_long.features.encoders.msclap_reference import padded_states, reference_gpt2
 from tests.random_clap_weights import random_text_state, write_tokenizer
 
 WORDS = [

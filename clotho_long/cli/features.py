@@ -191,6 +191,57 @@ def text_features(file: Path, features_dir: Path, **options: Any) -> None:
     _report("queries", extract_annotations(file, features_dir, **_encoder_and_workers(options)))
 
 
+@click.command("verify-encoder")
+@click.argument("recording", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@encoder_options
+@click.option(
+    "--windows",
+    "max_windows",
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    help="Seconds of the recording to compare.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=1e-4,
+    show_default=True,
+    help="Largest relative deviation that counts as equal.",
+)
+def verify_encoder(recording: Path, max_windows: int, tolerance: float, **options: Any) -> None:
+    """Compare the fast encoder with the published package on this machine, with these weights.
+
+    Needs `pip install '.[msclap]'`. Exit status 1 if they differ.
+
+    \b
+    Example:
+      clotho-long verify-encoder street.wav --weights CLAP_weights_2023.pth
+    """
+    from clotho_long.features.encoder import load_encoder
+    from clotho_long.features.verify import compare_encoders
+
+    judged = load_encoder(
+        options["encoder_name"],
+        weights=options["weights"],
+        device=options["device"],
+        precision=options["precision"],
+    )
+    reference = load_encoder("msclap-reference", weights=options["weights"], device="cpu")
+    found = compare_encoders(recording, judged, reference, max_windows=max_windows)
+    for what, agreement in found.items():
+        click.echo(
+            f"{what}: {agreement.rows} rows, relative deviation {agreement.relative:.1e}, smallest cosine "
+            f"{agreement.cosine:.6f} ({agreement.centred_cosine:.6f} without the common mean), "
+            f"{agreement.speed:.1f} times as fast"
+        )
+    worst = max(agreement.relative for agreement in found.values())
+    if worst > tolerance:
+        raise ClothoLongError(
+            f"{judged.name} differs from the published package by {worst:.1e}", recording, "report it"
+        )
+
+
 def _encoder_and_workers(options: dict[str, Any]) -> dict[str, Any]:
     from clotho_long.core.work import Workers
     from clotho_long.features.extract import EncoderChoice
@@ -234,4 +285,4 @@ def _fail_if_any_problem(counts: EncodeCounts, where: Path) -> None:
         )
 
 
-COMMANDS = (extract, features, text_features)
+COMMANDS = (extract, features, text_features, verify_encoder)

@@ -20,6 +20,11 @@ from clotho_long.core.units import Hertz
 ENTRY_POINT_GROUP = "clotho_long.encoders"
 BUILT_IN = (
     EntryPoint("msclap-2023", "clotho_long.features.encoders.msclap:load_msclap", ENTRY_POINT_GROUP),
+    EntryPoint(
+        "msclap-reference",
+        "clotho_long.features.encoders.msclap_reference:load_msclap_reference",
+        ENTRY_POINT_GROUP,
+    ),
     EntryPoint("logmel", "clotho_long.features.encoders.logmel:LogMelEncoder", ENTRY_POINT_GROUP),
 )
 

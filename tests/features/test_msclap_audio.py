@@ -11,7 +11,7 @@ import torch
 from clotho_long.core.errors import FeatureError
 from clotho_long.features.encoders.msclap.audio import AudioTower
 from clotho_long.features.encoders.msclap.weights import AUDIO_PREFIX, audio_shapes
-from tests.msclap_reference import reference_htsat
+from clotho_long.features.encoders.msclap_reference import reference_htsat
 from tests.random_clap_weights import random_audio_state
 
 SEED = 7

@@ -14,8 +14,8 @@ from clotho_long.core.errors import ConfigError, FeatureError
 from clotho_long.features.encoder import load_encoder
 from clotho_long.features.encoders.msclap import load_msclap
 from clotho_long.features.encoders.msclap.weights import AUDIO_PREFIX, HUB_FILE, read_weights
+from clotho_long.features.encoders.msclap_reference import reference_model
 from tests.features.tiny_corpus import tree, write_noise
-from tests.msclap_reference import reference_model
 from tests.random_clap_weights import random_state, write_tokenizer
 
 QKV = f"{AUDIO_PREFIX}layers.0.blocks.0.attn.qkv.weight"

