@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from amr_model.model.operations import Dropout, attention, dropout, feed_forward, mask_bias
+from amr_model.model.operations import Dropout, attention, dropout, mask_bias
 
 START_SLOPE = 0.25  # of PReLU
 
@@ -107,10 +107,11 @@ class FeedForward(nn.Module):
         super().__init__()
         self.linear1, self.linear2 = nn.Linear(dim, inner_dim), nn.Linear(inner_dim, dim)
         self.slope = nn.Parameter(torch.full((1,), START_SLOPE))
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return feed_forward(x, self.linear1, self.slope, self.linear2, self.dropout if self.training else 0.0)
+        out: Tensor = self.linear2(self.dropout(F.prelu(self.linear1(x), self.slope)))
+        return out
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, num_heads: int, rate: float) -> Tensor:
