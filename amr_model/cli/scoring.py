@@ -90,9 +90,9 @@ def metrics(
     For example:
       amr metrics --predictions run/predictions-valid.jsonl --annotations castella_val_release.jsonl
     """
-    from amr_model.data.sets import read_annotations
     from amr_model.scoring.report import evaluate as score
     from amr_model.scoring.report import table
+    from clotho_long.core.annotations import read_annotations
     from clotho_long.core.files import write_json
     from clotho_long.core.predictions import read_predictions
 

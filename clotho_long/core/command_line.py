@@ -7,17 +7,23 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from clotho_long.core.errors import ClothoLongError
+from clotho_long.core.extras import describe_missing
 
 Item = TypeVar("Item")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 EXIT_DATA = 1
+EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+
+# Set to anything, this shows where in the program an error arose that nobody foresaw.
+TRACEBACK_SWITCH = "CLOTHO_LONG_TRACEBACK"
+NO_MEMORY = "can't allocate memory"
 
 
 class _OneLineErrors(click.Command):
@@ -28,17 +34,26 @@ class _OneLineErrors(click.Command):
         try:
             result = super().main(*args, **kwargs)
         except ClothoLongError as error:
-            _fail(str(error), EXIT_DATA)
+            _fail(str(error), EXIT_USAGE if error.is_usage else EXIT_DATA)
         except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read our output, such as `head`, has read enough
+                _end_of_readers()
             _fail(_describe_os_error(error), EXIT_DATA)
         except (KeyboardInterrupt, click.Abort):
             _fail(
                 "interrupted; what was finished is kept, run the same command again to continue",
                 EXIT_INTERRUPTED,
             )
+        except click.UsageError as error:
+            if type(error).__name__ == "NoArgsIsHelpError":  # click 8.2 and later
+                error.show()
+                sys.exit(EXIT_USAGE)
+            help_of = f"; see {error.ctx.command_path} --help" if error.ctx else ""
+            _fail(f"{error.format_message().rstrip('.')}{help_of}", EXIT_USAGE)
         except click.ClickException as error:
-            error.show()
-            sys.exit(error.exit_code)
+            _fail(error.format_message(), error.exit_code)
+        except Exception as error:
+            _fail(_describe_unforeseen(error), EXIT_DATA)
         # without standalone mode click returns the status of an early exit (--help) instead of exiting
         sys.exit(result if isinstance(result, int) else 0)
 
@@ -111,6 +126,36 @@ def _describe_os_error(error: OSError) -> str:
     return f"{place}{(error.strerror or str(error)).lower()}{remedy}"
 
 
-def _fail(message: str, status: int) -> None:
+def _describe_unforeseen(error: Exception) -> str:
+    """One line on what no module names: no memory, a missing extra, or a fault of ours.
+
+    Raises:
+        Exception: the error itself, where `TRACEBACK_SWITCH` is set and it would be called a fault of ours.
+    """
+    reason = next(iter(str(error).splitlines()), "")
+    if isinstance(error, ModuleNotFoundError) and (needed := describe_missing(error.name or "")):
+        return needed
+    # torch's allocators raise a RuntimeError of their own; torch itself is not imported for it here
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or NO_MEMORY in str(error)
+    ):
+        return f"out of memory ({reason})" if reason else "out of memory"
+    if os.environ.get(TRACEBACK_SWITCH):
+        raise error
+    return (
+        f"{type(error).__name__} ({reason}), which this program should not end in; "
+        f"please report it with what {TRACEBACK_SWITCH}=1 shows"
+    )
+
+
+def _end_of_readers() -> NoReturn:
+    # the interpreter flushes on its way out, and would complain about the closed pipe
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(EXIT_DATA)
+
+
+def _fail(message: str, status: int) -> NoReturn:
     click.echo(f"error: {' '.join(message.split())}", err=True)
     sys.exit(status)

@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import ManifestError
 from clotho_long.core.jsonl import read_lines, write_lines
+from clotho_long.core.settings import shown
 
 RankedWindow: TypeAlias = tuple[float, float, float]  # onset_s, offset_s, score
 
@@ -69,6 +70,8 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> int:
 
 
 def _from_json(value: Any, where: str) -> Prediction:
+    if not isinstance(value, dict):
+        raise ManifestError(f"{shown(value)} is not a JSON object", where, "write {...} with a prediction")
     try:
         windows = tuple(
             (float(onset_s), float(offset_s), float(score))
@@ -82,7 +85,7 @@ def _from_json(value: Any, where: str) -> Prediction:
         )
     except KeyError as error:
         raise ManifestError(f"field {error.args[0]} is missing", where, "add it") from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ManifestError(
             f"not a prediction ({error})", where, "windows are [onset, offset, score]"
         ) from None

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clotho_long.core.errors import ConfigError
+from clotho_long.core.extras import describe_missing
 from clotho_long.core.units import Hertz
 
 ENTRY_POINT_GROUP = "clotho_long.encoders"
@@ -54,11 +55,17 @@ def load_encoder(
     """The encoder called `name`: a built-in one, or one that an installed package registers.
 
     Raises:
-        ConfigError: no such encoder is installed.
+        ConfigError: no such encoder is installed, or it needs a package that is not.
         FeatureError: its weights are missing or do not fit.
     """
     known = {point.name: point for point in (*entry_points(group=ENTRY_POINT_GROUP), *BUILT_IN)}
     if name not in known:
         raise ConfigError(f"no encoder is called {name!r}", "--encoder", f"known: {', '.join(sorted(known))}")
-    encoder: Encoder = known[name].load()(weights=weights, device=device, precision=precision)
+    try:
+        encoder: Encoder = known[name].load()(
+            weights=None if weights is None else Path(weights), device=device, precision=precision
+        )
+    except ModuleNotFoundError as error:
+        problem = describe_missing(error.name or "") or f"needs {error.name}, which is not installed"
+        raise ConfigError(problem, f"encoder {name}") from None
     return encoder
