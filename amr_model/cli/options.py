@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clotho_long.core.errors import ConfigError
+from clotho_long.core.devices import DEVICE_HELP, find_device
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +28,7 @@ def device_option(command: Command) -> Command:
         "--device",
         default="auto",
         show_default=True,
-        help="auto (a GPU if there is one), cpu, cuda, or one GPU such as cuda:1.",
+        help=DEVICE_HELP,
     )(command)
 
 
@@ -58,17 +58,10 @@ def set_options(command: Command) -> Command:
 
 def chosen_device(name: str, jobs: int) -> torch.device:
     """Where to compute, with `jobs` threads on the CPU."""
+    device = find_device(name)
     import torch
 
     torch.set_num_threads(jobs)
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"no device is called {name!r}", "--device", "take auto, cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("no NVIDIA GPU can be used here", "--device", "take auto or cpu")
     return device
 
 

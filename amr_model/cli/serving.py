@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ import click
 from amr_model.cli.options import FILE, chosen_device, device_option, set_option
 from clotho_long.core.command_line import common_options, set_up_logging
 from clotho_long.core.errors import ConfigError
+from clotho_long.core.extras import require_package
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -47,7 +47,7 @@ def serve(
 ) -> None:
     """Serve a web page: choose or record a recording, ask, see and hear the moments.
 
-    Needs `pip install 'audio-moment-retrieval[web]'`, and no network. Only this machine can reach the page,
+    Needs `pip install '.[web]'`, and no network. Only this machine can reach the page,
     unless --host names another address; there is no password.
 
     \b
@@ -55,12 +55,7 @@ def serve(
       amr serve --checkpoint run/checkpoint-best.pt --weights CLAP_weights_2023.pth
     """
     set_up_logging(quiet=quiet)
-    if importlib.util.find_spec("gradio") is None:
-        raise ConfigError(
-            "the web page needs Gradio, which is not installed",
-            "amr serve",
-            "pip install 'audio-moment-retrieval[web]'",
-        )
+    require_package("gradio")
     _refuse_taken_port(host, port)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being stopped is an end like Ctrl-C
     with (

@@ -148,10 +148,10 @@ def _settings(system: str | None, config_file: Path | None, resumed: Path | None
 def _reading(config: ExperimentConfig, annotations: Path, features: Path) -> ExperimentConfig:
     """The settings with the encoder that made the training features, for prediction on new recordings."""
     from amr_model.data.sets import features_made_by, read_annotations
-    from clotho_long.core.settings import override
+    from clotho_long.core.settings import build_over
 
     facts = features_made_by(features, read_annotations(annotations))
-    return override(config, [f"targets.{fact}={value}" for fact, value in facts.items()])
+    return build_over(config, {"targets": facts}, where=str(features))
 
 
 @contextlib.contextmanager

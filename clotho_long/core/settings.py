@@ -107,8 +107,9 @@ def build_config(kind: type[Config], values: Mapping[str, Any], *, where: str) -
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
-        missing = first["type"] == "missing"
-        problem = "is missing" if missing else f"{first['msg']}, got {shown(first['input'])}"
+        if first["type"] == "missing":
+            raise ConfigError(f"{key} is missing", where, "add it") from None
+        problem = f"{first['msg']}, got {shown(first['input'])}"
         raise ConfigError(f"{key or 'settings'}: {problem}", where) from None
     except ConfigError as error:  # of a class that checks itself, and does not know where its values stand
         raise ConfigError(error.problem, error.where or where, error.fix) from None

@@ -24,6 +24,8 @@ BUILT_IN = (
     EntryPoint("logmel", "clotho_long.features.encoders.logmel:LogMelEncoder", ENTRY_POINT_GROUP),
 )
 
+ON_CPU_ONLY = ("logmel",)
+
 Matrix = npt.NDArray[np.float32]
 
 
@@ -47,6 +49,16 @@ class Encoder(Protocol):
     def encode_texts(self, texts: Sequence[str]) -> list[Matrix]:
         """One [token, dim] float32 matrix for each text, in the order of `texts`."""
         ...
+
+
+def encoder_device(name: str, device: str) -> str:
+    """The `--device` of an encoder beside a network on `device`: the same GPU where one is named.
+
+    Else `auto` instead of `cuda`, since an encoder that cannot use a GPU is free not to.
+    """
+    if device == "cpu" or name in ON_CPU_ONLY:
+        return "cpu"
+    return device if ":" in device else "auto"
 
 
 def load_encoder(

@@ -54,7 +54,7 @@ def test_settings_come_from_yaml_and_overrides(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("inner: {}\n", r"settings\.yml: name: Field required"),
+        ("inner: {}\n", r"settings\.yml: name is missing"),
         ("name: x\nnmae: y\n", r"unknown setting nmae; did you mean name\?"),
         ("name: x\ninner: {rat: 1}\n", r"unknown setting inner\.rat; did you mean inner\.rate\?"),
         ("name: x\nlength_s: 1e-4\n", r"length_s: Input should be a valid number, got '1e-4'"),
