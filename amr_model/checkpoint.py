@@ -25,6 +25,9 @@ from clotho_long.core.files import atomic_path, write_text
 from clotho_long.core.settings import build_config, shown, to_plain
 
 FORMAT = "amr-checkpoint-1"
+# Settings that no tensor's shape shows, and that weights were trained for.
+MODEL_ARITHMETIC = ("num_heads", "tef", "cross_mask", "padding", "propagation", "width_floor")
+READING = ("clip_s", "audio_normalise", "text_normalise", "windows", "encoder")
 MAX_PROBLEMS = 4  # that a message lists
 
 
@@ -188,6 +191,41 @@ def initialise(model: MomentRetriever, weights: dict[str, Tensor], *, where: obj
     Raises:
         TrainingError: a tensor of the same name has another shape, or nothing fits.
     """
+    shared = _shared(model, weights, where)
+    ours = model.state_dict()
+    model.load_state_dict(shared, strict=False)
+    return Initialised(
+        fresh=tuple(key for key in ours if key not in shared),
+        unused=tuple(key for key in weights if key not in ours),
+    )
+
+
+def check_init(
+    config: ExperimentConfig, init: Path | str, *, cross_mask: CrossMask | None = None
+) -> dict[str, tuple[Any, Any]]:
+    """Whether a training with these settings can start from a checkpoint, before anything big is loaded.
+
+    Returns:
+        Settings of the network and of how features are read in which the two differ: theirs, ours.
+
+    Raises:
+        TrainingError, ConfigError: as `load_checkpoint` and `initialise`.
+    """
+    checkpoint = load_checkpoint(init, cross_mask=cross_mask)
+    with torch.device("meta"):
+        model = MomentRetriever(config.model)
+    _shared(model, checkpoint.model, init)
+    ours, theirs = to_plain(config), to_plain(checkpoint.config)
+    return {
+        f"{section}.{key}": (theirs[section][key], value)
+        for section, keys in (("model", MODEL_ARITHMETIC), ("targets", READING))
+        for key, value in ours[section].items()
+        if key in keys and theirs[section][key] != value
+    }
+
+
+def _shared(model: MomentRetriever, weights: dict[str, Tensor], where: object) -> dict[str, Tensor]:
+    """The tensors that both have, of one shape each."""
     ours = model.state_dict()
     shared = {key: value for key, value in weights.items() if key in ours}
     for key, value in shared.items():
@@ -199,11 +237,7 @@ def initialise(model: MomentRetriever, weights: dict[str, Tensor], *, where: obj
             )
     if not shared:
         raise TrainingError("holds no tensor of this model", where, "check the file")
-    model.load_state_dict(shared, strict=False)
-    return Initialised(
-        fresh=tuple(key for key in ours if key not in shared),
-        unused=tuple(key for key in weights if key not in ours),
-    )
+    return shared
 
 
 def convert(source: Path | str, out: Path | str, *, cross_mask: CrossMask | None = None) -> ExperimentConfig:

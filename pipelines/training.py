@@ -31,6 +31,7 @@ from pipelines.steps import Step
 logger = logging.getLogger(__name__)
 
 PREDICTIONS, METRICS = "predictions.jsonl", "metrics.json"
+MAX_THREADS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

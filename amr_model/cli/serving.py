@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from amr_model.cli.options import FILE, chosen_device, device_option, set_option
+from amr_model.cli.options import FILE, chosen_device, device_option, override_answering, set_option
 from clotho_long.core.command_line import common_options, set_up_logging
 from clotho_long.core.errors import ConfigError
 from clotho_long.core.extras import require_package
@@ -67,11 +67,10 @@ def serve(
         from amr_model.checkpoint import load_model
         from amr_model.web.listener import Listener
         from amr_model.web.page import serving
-        from clotho_long.core.settings import override
 
         where = chosen_device(device, jobs)
         network, config = load_model(checkpoint, where)
-        config = override(config, overrides)
+        config = override_answering(config, overrides)
         ears = listener_for(config, name=encoder, weights=weights, device=where).load()
         if host not in LOOPBACK:
             click.echo(f"warning: whoever reaches {host} can use this page; there is no password", err=True)

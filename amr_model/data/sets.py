@@ -257,8 +257,11 @@ def negative_index(other: npt.NDArray[np.bool_]) -> Indices:
 
 
 def _maker(made_by: Mapping[str, Any]) -> dict[str, str]:
-    facts = {"encoder": made_by.get("encoder", {}).get("name"), "windows": made_by.get("windows")}
-    return {fact: value for fact, value in facts.items() if value}
+    encoder = made_by.get("encoder")
+    name = encoder.get("name") if isinstance(encoder, Mapping) else None
+    facts = {"encoder": name, "windows": made_by.get("windows")}
+    # of files by others they may be anything
+    return {fact: value for fact, value in facts.items() if isinstance(value, str) and value}
 
 
 def _check_maker(made_by: Mapping[str, Any], targets: TargetConfig, features_dir: Path) -> None:

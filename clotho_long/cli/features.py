@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clotho_long.core.command_line import common_options, progress, set_up_logging, together
+from clotho_long.core.command_line import FiniteRange, common_options, progress, set_up_logging, together
 from clotho_long.core.devices import DEVICE_HELP, check_device_name
 from clotho_long.core.errors import ClothoLongError
 from clotho_long.core.records import SPLITS
@@ -61,7 +61,7 @@ window_options = together(
     ),
     click.option(
         "--max-seconds",
-        type=click.FloatRange(min=1),
+        type=FiniteRange(min=1),
         help="Encode only the start of longer recordings; 300 as for CASTELLA's training features.",
     ),
 )

@@ -59,7 +59,7 @@ def query_from_json(value: Any) -> Query:
     """
     listed = _object(value).get("relevant_windows")
     if not isinstance(listed, list | None):
-        raise ManifestError(f"relevant_windows is {shown(listed)}, not a list of [onset, offset]")
+        raise ManifestError(f"field relevant_windows: {shown(listed)} is not a list of [onset, offset]")
     level = value.get("fg_dB")
     return Query(
         qid=_id(value, "qid"),
@@ -92,7 +92,7 @@ def _each_once(path: Path, from_json: Callable[[Any], Asked]) -> list[Asked]:
 def _sentence_from_json(value: Any) -> Sentence:
     query = _text(_object(value), "query")
     if not query.strip():
-        raise ManifestError("query is empty", fix="write what is to be found")
+        raise ManifestError("field query is empty", fix="write what is to be found")
     return Sentence(qid=_id(value, "qid"), query=query)
 
 
@@ -108,32 +108,32 @@ def _id(value: dict[str, Any], name: str) -> str:
     """Published files number their queries, ours name them."""
     item = value[name]
     if isinstance(item, bool) or not isinstance(item, str | int):
-        raise ManifestError(f"{name} is {shown(item)}, not a text or a whole number")
+        raise ManifestError(f"field {name}: {shown(item)} is not a text or a whole number")
     return str(item)
 
 
 def _text(value: dict[str, Any], name: str) -> str:
     if not isinstance(value[name], str):
-        raise ManifestError(f"{name} is {shown(value[name])}, not a text")
+        raise ManifestError(f"field {name}: {shown(value[name])} is not a text")
     return str(value[name])
 
 
 def _number(item: Any, name: str) -> float:
     if isinstance(item, bool) or not isinstance(item, int | float):
-        raise ManifestError(f"{name} is {shown(item)}, not a number")
+        raise ManifestError(f"field {name}: {shown(item)} is not a number")
     try:
         number = float(item)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise ManifestError(f"{name} is {shown(item)}, not a finite number")
+        raise ManifestError(f"field {name}: {shown(item)} is not a finite number")
     return number
 
 
 def _moment(window: Any) -> Moment:
     if not isinstance(window, list) or len(window) != 2:
-        raise ManifestError(f"a window of relevant_windows is {shown(window)}, not [onset, offset]")
-    onset_s, offset_s = (_number(edge, "an edge of relevant_windows") for edge in window)
+        raise ManifestError(f"field relevant_windows: {shown(window)} is not [onset, offset]")
+    onset_s, offset_s = (_number(edge, "relevant_windows") for edge in window)
     return Moment(onset_s=onset_s, offset_s=offset_s)
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
 
-from clotho_long.core.errors import ClothoLongError
+from clotho_long.core.errors import ClothoLongError, ConfigError
 from clotho_long.core.extras import describe_missing
 
 Item = TypeVar("Item")
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
 EXIT_DATA = 1
 EXIT_USAGE = 2
@@ -61,12 +65,33 @@ class _OneLineErrors(click.Command):
 class CommandGroup(_OneLineErrors, click.Group):
     """A program of several commands, such as `clotho-long`."""
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            _refuse_repeats(command, click.Context(command, info_name=name, parent=ctx), rest)
+        return name, command, rest
+
 
 class SingleCommand(_OneLineErrors):
     """A program that is one command, such as `python -m pipelines.NAME`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"context_settings": {"help_option_names": ["-h", "--help"]}, **kwargs})
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        _refuse_repeats(self, ctx, args)
+        return super().parse_args(ctx, args)
+
+
+def _refuse_repeats(command: click.Command, ctx: click.Context, args: list[str]) -> None:
+    """Of an option that is given twice, click takes the last and drops the others without a word."""
+    *_, given = command.make_parser(ctx).parse_args(args=list(args))
+    for option in given:
+        once = isinstance(option, click.Option) and not (option.multiple or option.is_flag)
+        if once and given.count(option) > 1:
+            raise click.UsageError(f"{option.opts[0]} is given {given.count(option)} times", ctx)
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
@@ -93,6 +118,32 @@ def common_options(command: Command) -> Command:
         show_default="all cores",
         help="Cores to use. The result does not depend on it.",
     )(command)
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range; `nan` and `inf`, which click lets pass, are none."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+def check_picture_suffix(path: Path, where: str = "--plot") -> Path:
+    """The path, if pictures of this kind can be drawn; before any work.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    if path.suffix.lower() not in PICTURES:
+        given = (
+            f"no pictures of the kind {path.suffix}" if path.suffix else "a name without a kind of picture"
+        )
+        raise ConfigError(f"{path.name}: {given}", where, f"end it in {', '.join(PICTURES)}")
+    return path
 
 
 def set_up_logging(*, quiet: bool) -> None:

@@ -72,7 +72,8 @@ class FrontEnd(nn.Module):
         assert self.kernels is not None, "one of the two is there"
         # frame by frame window: the numbers of a window must not depend on its neighbours
         spectra = torch.stack([one @ self.kernels for one in frames.contiguous()])
-        return spectra.unflatten(-1, (2, -1)).square().sum(-2)
+        real, imaginary = spectra.square().chunk(2, dim=-1)
+        return real + imaginary
 
     def forward(self, windows: Tensor) -> Tensor:
         padded = F.pad(windows, (FFT_SIZE // 2, FFT_SIZE // 2), mode="reflect")
