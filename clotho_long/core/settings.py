@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import typing
@@ -24,6 +25,7 @@ Config = TypeVar("Config")
 
 UNITS = ("s", "db", "hz")
 SET_OPTION = "--set"
+LARGEST = 1e12  # of any setting: what is above is a slip of the finger
 MAX_SHOWN = 60  # characters of a wrong value that a message repeats
 
 
@@ -71,7 +73,7 @@ def override(config: Config, overrides: Iterable[str]) -> Config:
         ConfigError: an override is not KEY=VALUE, or its key or value does not fit.
     """
     kind = type(config)
-    values = TypeAdapter(kind).dump_python(config, mode="json")
+    values = _adapter(kind).dump_python(config, mode="json")
     return build_config(kind, _merged(kind, values, overrides), where=SET_OPTION)
 
 
@@ -103,7 +105,8 @@ def build_config(kind: type[Config], values: Mapping[str, Any], *, where: str) -
     _refuse_infinite(values, where)
     try:
         # strict JSON: a list may become a tuple, but a text does not become a number
-        return TypeAdapter(kind).validate_json(json.dumps(values, default=str), strict=True)
+        built: Config = _adapter(kind).validate_json(json.dumps(values, default=str), strict=True)
+        return built
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -117,7 +120,7 @@ def build_config(kind: type[Config], values: Mapping[str, Any], *, where: str) -
 
 def to_plain(config: Any) -> dict[str, Any]:
     """The config as JSON-like values, for saving beside a result."""
-    plain: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
+    plain: dict[str, Any] = _adapter(type(config)).dump_python(config, mode="json")
     return plain
 
 
@@ -131,7 +134,7 @@ def shown(value: Any) -> str:
 
 
 def require_range(
-    settings: Any, names: Iterable[str], *, low: float = 0.0, high: float = math.inf, above: bool = False
+    settings: Any, names: Iterable[str], *, low: float = 0.0, high: float = LARGEST, above: bool = False
 ) -> None:
     """Refuse settings outside [low, high] (above: outside (low, high]); None passes as no limit.
 
@@ -143,9 +146,11 @@ def require_range(
         if value is None:
             continue
         if not (low < value if above else low <= value):
-            raise ConfigError(f"{name} must be {'above' if above else 'at least'} {low:g}, got {value:g}")
+            raise ConfigError(
+                f"{name} must be {'above' if above else 'at least'} {low:g}, got {shown(value)}"
+            )
         if value > high:
-            raise ConfigError(f"{name} must be at most {high:g}, got {value:g}")
+            raise ConfigError(f"{name} must be at most {high:g}, got {shown(value)}")
 
 
 def _split(kind: Any, text: str) -> tuple[str, Any]:
@@ -271,10 +276,18 @@ def _full_name(kind: Any, key: Any) -> Any:
 
 def _field_kinds(kind: Any) -> dict[str, Any]:
     """Field -> its type, of a settings class; of `Section | None` the section. Empty for anything else."""
-    if not dataclasses.is_dataclass(kind):
-        return {}
+    return _hints(kind) if dataclasses.is_dataclass(kind) else {}
+
+
+@functools.cache
+def _hints(kind: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
     return {field.name: _sole_section(hints[field.name]) for field in dataclasses.fields(kind)}
+
+
+@functools.cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _sole_section(hint: Any) -> Any:
