@@ -36,7 +36,7 @@ def read_predictions(path: Path) -> list[Prediction]:
     """Every prediction of a file in the Lighthouse format, made by us or by others.
 
     Raises:
-        ManifestError: a line is malformed, a window is reversed or not finite, or a qid occurs twice.
+        ManifestError: a line is malformed, a window is reversed or not finite, a qid occurs twice, or none.
     """
     predictions: list[Prediction] = []
     seen: dict[str, str] = {}
@@ -50,6 +50,8 @@ def read_predictions(path: Path) -> list[Prediction]:
             )
         seen[prediction.qid] = where
         predictions.append(prediction)
+    if not predictions:
+        raise ManifestError("holds no prediction", path, "check that it is the file that you mean")
     return predictions
 
 

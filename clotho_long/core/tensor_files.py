@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import pickle
+import tarfile
 import types
 import warnings
 import zipfile
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from clotho_long.core.errors import ClothoLongError
+
+FIX = "download, copy or make the file again"
 
 # What pickles of data name in lower case. It is stubbed like a class.
 DATA_NAMES = {
@@ -70,9 +73,8 @@ def read_tensor_file(path: Path, *, mapped: bool = False) -> Any:
             return torch.load(path, weights_only=True, **options)
         except pickle.UnpicklingError:
             pass  # more than plain data
-        except (
-            Exception
-        ) as error:  # bytes of any other file are a program to the unpickler, and end in anything
+        # bytes of any other file are a program to the unpickler, and end in anything
+        except Exception as error:
             raise _unreadable(error, path) from None
         try:
             return _plain(torch.load(path, weights_only=False, pickle_module=_restricted_pickle(), **options))
@@ -84,7 +86,9 @@ def read_tensor_file(path: Path, *, mapped: bool = False) -> Any:
 
 def _unreadable(error: Exception, path: Path) -> TensorFileError:
     reason = str(error).splitlines()[0].rstrip(" .") if str(error) else type(error).__name__
-    return TensorFileError(f"cannot be read ({reason})", path, "download, copy or make the file again")
+    if "weights_only" in reason:  # advice to let the file run its code
+        reason = "not of torch.save"
+    return TensorFileError(f"cannot be read ({reason})", path, FIX)
 
 
 def _check_archive(path: Path) -> bool:
@@ -92,6 +96,9 @@ def _check_archive(path: Path) -> bool:
     if not path.is_file():
         raise TensorFileError("no such file", path, "check the path")
     if not zipfile.is_zipfile(path):
+        # a format that only PyTorch before 0.1.10 wrote; zeros alone count as one
+        if tarfile.is_tarfile(path):
+            raise TensorFileError("is a tar archive, and no weights", path, FIX)
         return False
     try:
         with zipfile.ZipFile(path) as archive:

@@ -234,7 +234,8 @@ def test_every_file_that_is_read_with_every_broken_one(place, slot) -> None:
     program, *arguments = SLOTS[slot]
     for path in [*sorted((place / "broken").iterdir()), place / "broken" / "missing"]:
         status, _ = drive(program, *(path if word == "FILE" else word for word in arguments))
-        assert status in (1, 2), (slot, path)
+        fine = slot == "text" and path.name in ("huge.jsonl", "windows.jsonl")  # in what is read of them
+        assert (status == 0) == fine, (slot, path)
         shutil.rmtree(place / "new", ignore_errors=True)
 
 
@@ -296,7 +297,8 @@ def test_every_setting_takes_a_value_or_names_what_is_wrong(config) -> None:
         "model.hidden_dim=1000000", "model.em_iterations=-1", "model.em_iterations=1000000000",
         "train.weight_decay=-1", "train.lr_gamma=-1", "train.epochs=0", "inference.clip_end=-5",
         "inference.min_length_s=-3", "inference.proposal_lengths=[]", "inference.proposal_lengths=[0]",
-        "inference.proposal_lengths=[-1]", "inference.proposal_peaks=-1", "targets.clip_s=.inf", "targets.clip_s=0",
+        "inference.proposal_lengths=[-1]", "inference.proposal_peaks=-1",
+        "targets.clip_s=.inf", "targets.clip_s=0",
         "targets.encoder=", "targets.encoder=' '", "train.learning_rate=.nan", "train.learning_rate=1e400",
         "loss.span=-1", "loss.boundary_epsilon=0", "loss.sim_scale=0",
     ],
