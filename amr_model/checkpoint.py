@@ -7,22 +7,28 @@ what made it. There is no random state to keep: every random stream hangs on (se
 from __future__ import annotations
 
 import dataclasses
-import pickle
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 
 from amr_model.config import ExperimentConfig
 from amr_model.errors import TrainingError
 from amr_model.model import MomentRetriever
-from amr_model.public.renaming import convert_foreign
-from clotho_long.core.files import atomic_path
-from clotho_long.core.settings import build_config, to_plain
+from amr_model.public.reader import read_foreign
+from amr_model.public.renaming import CrossMask, convert_foreign
+from clotho_long.core.errors import ConfigError
+from clotho_long.core.files import atomic_path, write_text
+from clotho_long.core.settings import build_config, shown, to_plain
 
 FORMAT = "amr-checkpoint-1"
+# Settings that no tensor's shape shows, and that weights were trained for.
+MODEL_ARITHMETIC = ("num_heads", "tef", "cross_mask", "padding", "propagation", "width_floor")
+READING = ("clip_s", "audio_normalise", "text_normalise", "windows", "encoder")
+MAX_PROBLEMS = 4  # that a message lists
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,50 +63,90 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "training": None if checkpoint.training is None else vars(checkpoint.training),
     }
     with atomic_path(path) as part:
-        torch.save(content, part)
+        _write(content, part)
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
-    """A checkpoint of ours, or a public one (`foreign.py`) under the compatible preset. On the CPU.
+def load_checkpoint(path: Path | str, *, cross_mask: CrossMask | None = None) -> Checkpoint:
+    """A checkpoint of ours, or a public one under the compatible preset (`public/renaming.py`). On the CPU.
+
+    Args:
+        cross_mask: of a public one, its generation (`docs/systems.md`); None: the earlier one.
 
     Raises:
         TrainingError: there is no such file, or it is damaged, not trusted, or of another kind.
         ConfigError: its settings are not ours.
     """
+    path = Path(path)
     if not path.is_file():
         raise TrainingError("no such checkpoint", path, "check the path")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        content = None  # more than plain data: a public file, or one not to trust
-    except Exception as error:  # bytes of any other file are a program to the unpickler, and end in anything
-        raise TrainingError(
-            f"cannot be read as a checkpoint ({_first_line(error)})", path, "copy or make the file again"
-        ) from None
-    if not isinstance(content, dict) or "format" not in content:
-        config, model = convert_foreign(path)
+    content = read_foreign(path)
+    if "format" not in content:
+        config, model = convert_foreign(path, content, cross_mask=cross_mask)
         return Checkpoint(config=config, model=model)
     if content["format"] != FORMAT:
-        raise TrainingError(f"has format {content['format']!r}, not {FORMAT}", path, "convert it again")
-    training = content["training"]
-    return Checkpoint(
-        config=build_config(ExperimentConfig, content["config"], where=str(path)),
-        model=content["model"],
-        history=tuple(content["history"]),
-        training=None if training is None else TrainingState(**training),
-    )
+        raise TrainingError(f"has format {shown(content['format'])}, not {FORMAT}", path, "convert it again")
+    if cross_mask is not None:
+        raise ConfigError("is for public checkpoints, this is one of ours", "--cross-mask", "leave it out")
+    return _from_content(content, path)
 
 
-def load_model(path: Path, device: torch.device) -> tuple[MomentRetriever, ExperimentConfig]:
+def _write(content: Any, path: Path) -> None:
+    """`torch.save`, whose own writer says "unexpected pos" where the disk is full."""
+    try:
+        with path.open("wb") as file:
+            torch.save(content, file)
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, OSError):
+                raise cause from None
+            cause = cause.__context__
+        raise
+
+
+def _from_content(content: dict[str, Any], path: Path) -> Checkpoint:
+    damaged = TrainingError("is a damaged checkpoint", path, "copy or make the file again")
+    settings, model, training = (content.get(name) for name in ("config", "model", "training"))
+    if not isinstance(settings, dict) or not isinstance(model, dict):
+        raise damaged
+    if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in model.items()):
+        raise damaged
+    try:
+        return Checkpoint(
+            config=build_config(ExperimentConfig, settings, where=str(path)),
+            model=model,
+            history=tuple(content["history"]),
+            training=None if training is None else TrainingState(**training),
+        )
+    except (KeyError, TypeError):
+        raise damaged from None
+
+
+def load_model(
+    path: Path | str, device: torch.device, *, cross_mask: CrossMask | None = None
+) -> tuple[MomentRetriever, ExperimentConfig]:
     """The network of a checkpoint in evaluation mode on `device`, and its settings.
 
     Raises:
         TrainingError, ConfigError: as `load_checkpoint`, or weights and settings do not belong together.
     """
-    checkpoint = load_checkpoint(path)
-    model = MomentRetriever(checkpoint.config.model)
-    load_weights(model, checkpoint.model, where=path)
+    checkpoint = load_checkpoint(path, cross_mask=cross_mask)
+    model = build_model(checkpoint, where=path)
     return model.to(device).eval(), checkpoint.config
+
+
+def build_model(checkpoint: Checkpoint, *, where: object) -> MomentRetriever:
+    """The network of a checkpoint, once its settings and its weights are seen to be of the same sizes.
+
+    Raises:
+        TrainingError: they are not.
+    """
+    with torch.device("meta"):  # shapes without memory: settings may ask for more than there is
+        sizes = MomentRetriever(checkpoint.config.model)
+    _check_shapes(sizes, checkpoint.model, where)
+    model = MomentRetriever(checkpoint.config.model)
+    load_weights(model, checkpoint.model, where=where)
+    return model
 
 
 def load_weights(model: MomentRetriever, weights: dict[str, Tensor], *, where: object) -> None:
@@ -109,15 +155,26 @@ def load_weights(model: MomentRetriever, weights: dict[str, Tensor], *, where: o
     Raises:
         TrainingError: a tensor is missing, left over, or of another shape.
     """
-    try:
-        model.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        problem = " ".join(str(error).split())[:300]
+    _check_shapes(model, weights, where)
+    model.load_state_dict(weights, strict=True)
+
+
+def _check_shapes(model: MomentRetriever, weights: dict[str, Tensor], where: object) -> None:
+    ours = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    problems = [f"{name} is missing" for name in ours if name not in weights]
+    problems += [f"{name} is left over" for name in weights if name not in ours]
+    problems += [
+        f"{name} is {tuple(weights[name].shape)} instead of {shape}"
+        for name, shape in ours.items()
+        if name in weights and tuple(weights[name].shape) != shape
+    ]
+    if problems:
+        more = f" and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
         raise TrainingError(
-            f"weights do not fit the model ({problem})",
+            f"weights do not fit the model ({', '.join(problems[:MAX_PROBLEMS])}{more})",
             where,
             "use the configuration that they were trained with",
-        ) from None
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,6 +191,41 @@ def initialise(model: MomentRetriever, weights: dict[str, Tensor], *, where: obj
     Raises:
         TrainingError: a tensor of the same name has another shape, or nothing fits.
     """
+    shared = _shared(model, weights, where)
+    ours = model.state_dict()
+    model.load_state_dict(shared, strict=False)
+    return Initialised(
+        fresh=tuple(key for key in ours if key not in shared),
+        unused=tuple(key for key in weights if key not in ours),
+    )
+
+
+def check_init(
+    config: ExperimentConfig, init: Path | str, *, cross_mask: CrossMask | None = None
+) -> dict[str, tuple[Any, Any]]:
+    """Whether a training with these settings can start from a checkpoint, before anything big is loaded.
+
+    Returns:
+        Settings of the network and of how features are read in which the two differ: theirs, ours.
+
+    Raises:
+        TrainingError, ConfigError: as `load_checkpoint` and `initialise`.
+    """
+    checkpoint = load_checkpoint(init, cross_mask=cross_mask)
+    with torch.device("meta"):
+        model = MomentRetriever(config.model)
+    _shared(model, checkpoint.model, init)
+    ours, theirs = to_plain(config), to_plain(checkpoint.config)
+    return {
+        f"{section}.{key}": (theirs[section][key], value)
+        for section, keys in (("model", MODEL_ARITHMETIC), ("targets", READING))
+        for key, value in ours[section].items()
+        if key in keys and theirs[section][key] != value
+    }
+
+
+def _shared(model: MomentRetriever, weights: dict[str, Tensor], where: object) -> dict[str, Tensor]:
+    """The tensors that both have, of one shape each."""
     ours = model.state_dict()
     shared = {key: value for key, value in weights.items() if key in ours}
     for key, value in shared.items():
@@ -145,19 +237,24 @@ def initialise(model: MomentRetriever, weights: dict[str, Tensor], *, where: obj
             )
     if not shared:
         raise TrainingError("holds no tensor of this model", where, "check the file")
-    model.load_state_dict(shared, strict=False)
-    return Initialised(
-        fresh=tuple(key for key in ours if key not in shared),
-        unused=tuple(key for key in weights if key not in ours),
-    )
+    return shared
 
 
-def convert(source: Path, out: Path) -> ExperimentConfig:
-    """Write any checkpoint that we can read as one of ours without training state; returns its settings."""
-    checkpoint = load_checkpoint(source)
-    load_weights(MomentRetriever(checkpoint.config.model), checkpoint.model, where=source)
-    save_checkpoint(out, dataclasses.replace(checkpoint, training=None))
+def convert(source: Path | str, out: Path | str, *, cross_mask: CrossMask | None = None) -> ExperimentConfig:
+    """Write any checkpoint that we can read as one of ours without training state; returns its settings.
+
+    They are also written beside it, as OUT.yml: a training with them starts in the same arithmetic.
+    """
+    checkpoint = load_checkpoint(source, cross_mask=cross_mask)
+    build_model(checkpoint, where=source)
+    save_checkpoint(Path(out), dataclasses.replace(checkpoint, training=None))
+    write_text(settings_file(Path(out)), yaml.safe_dump(to_plain(checkpoint.config), sort_keys=False))
     return checkpoint.config
+
+
+def settings_file(checkpoint: Path) -> Path:
+    """Where `convert` writes the settings of a checkpoint."""
+    return checkpoint.with_suffix(".yml")
 
 
 def _version() -> str:
@@ -165,7 +262,3 @@ def _version() -> str:
         return metadata.version("audio-moment-retrieval")
     except metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

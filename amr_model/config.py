@@ -7,13 +7,21 @@ Values marked "report" are fixed by the technical report of systems S1-S8. Where
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import ConfigError
-from clotho_long.core.settings import build_config
+from clotho_long.core.seeds import MAX_SEED
+from clotho_long.core.settings import build_config, require_range
 from clotho_long.features.windows import Convention
+
+# Beyond these no network was ever meant; a slip of the finger must not take the machine's memory or days.
+MAX_WIDTH = 65_536
+MAX_LAYERS = 64
+MAX_COUNT = 10_000
+MAX_SECONDS = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +69,19 @@ class ModelConfig:
     negatives_from_epoch: int = 80  # until then roll
 
     def __post_init__(self) -> None:
+        sizes = ("audio_dim", "text_dim", "hidden_dim", "num_heads", "feedforward_dim")
+        require_range(self, (*sizes, "slot_inner_dim", "similarity_inner_dim"), low=1, high=MAX_WIDTH)
+        counts = ("num_queries", "text_centres", "audio_centres", "em_iterations", "slot_iterations")
+        require_range(self, counts, low=1, high=MAX_COUNT)
+        require_range(self, ("encoder_layers", "decoder_layers"), low=1, high=MAX_LAYERS)
         _require(self.hidden_dim % (2 * self.num_heads) == 0, "hidden_dim must be a multiple of 2 num_heads")
         _require(self.hidden_dim % 4 == 0, "hidden_dim must be a multiple of 4 (two sine codes)")
-        sizes = ("audio_dim", "text_dim", "hidden_dim", "num_heads", "feedforward_dim", "encoder_layers")
-        for name in (*sizes, "decoder_layers", "num_queries", "text_centres", "audio_centres"):
-            _require(getattr(self, name) >= 1, f"{name} must be at least 1")
         for name in ("dropout", "input_dropout"):
             _require(0 <= getattr(self, name) < 1, f"{name} must lie in [0, 1)")
-        _require(self.em_sigma > 0, "em_sigma must be positive")
+        require_range(self, ("em_sigma",), above=True)
         _require(0 <= self.propagation_weight < 1, "propagation_weight must lie in [0, 1)")
-        _require(self.width_floor >= 0, "width_floor must not be negative")
+        require_range(self, ("width_floor",), high=1)
+        require_range(self, ("negatives_from_epoch",))
         _require(self.head == "qd_detr" or self.refiner == "cim", "head: uvcom needs refiner: cim")
         chosen = self.negatives == "roll" or self.refiner == "cim"
         _require(chosen, "negatives chosen by similarity need refiner: cim")
@@ -115,14 +126,13 @@ class LossConfig:
     boundary_negatives: int = 1  # per error type
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, float):
-                _require(value >= 0, f"{field.name} must not be negative")
+        numbers = [f.name for f in dataclasses.fields(self) if isinstance(getattr(self, f.name), float)]
+        require_range(self, numbers)
+        require_range(self, ("sim_scale", "boundary_epsilon"), above=True)
         for name in ("boundary_iou", "boundary_negative_iou"):
             low, high = getattr(self, name)
             _require(0 < low < high <= 1, f"{name} must be an increasing pair in (0, 1]")
-        _require(self.boundary_negatives >= 1, "boundary_negatives must be at least 1")
+        require_range(self, ("boundary_negatives",), low=1, high=MAX_COUNT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,11 +166,10 @@ class TargetConfig:
     neg_pair: Literal["distinct", "next"] = "distinct"
 
     def __post_init__(self) -> None:
-        _require(self.clip_s > 0, "clip_s must be positive")
-        _require(self.min_length_s >= 0, "min_length_s must not be negative")
-        for name in ("audio_max", "text_max", "max_windows"):
-            value = getattr(self, name)
-            _require(value is None or value >= 1, f"{name} must be at least 1, or null for no limit")
+        _require(bool(self.encoder.strip()), "encoder must be named")
+        require_range(self, ("clip_s",), above=True, high=MAX_SECONDS)
+        require_range(self, ("min_length_s",), high=MAX_SECONDS)
+        require_range(self, ("audio_max", "text_max", "max_windows"), low=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,9 +192,16 @@ class InferenceConfig:
     proposal_distance: int = 2  # clips within which a second peak is not taken
 
     def __post_init__(self) -> None:
-        _require(self.quality_power >= 0, "quality_power must not be negative")
-        _require(self.num_windows is None or self.num_windows >= 1, "num_windows must be at least 1")
-        _require(self.nms_iou is None or 0 <= self.nms_iou <= 1, "nms_iou must lie in [0, 1]")
+        require_range(self, ("quality_power", "proposal_score"))
+        require_range(self, ("min_length_s",), high=MAX_SECONDS)
+        require_range(self, ("num_windows",), low=1)
+        require_range(self, ("nms_iou", "proposal_threshold"), high=1)
+        require_range(self, ("proposal_peaks",), low=1, high=MAX_COUNT)
+        require_range(self, ("proposal_distance",), high=MAX_COUNT)
+        if not isinstance(self.clip_end, str):
+            require_range(self, ("clip_end",), above=True)
+        possible = self.proposal_lengths and all(1 <= length <= MAX_COUNT for length in self.proposal_lengths)
+        _require(bool(possible), f"proposal_lengths must be whole numbers from 1 to {MAX_COUNT}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,11 +224,10 @@ class TrainConfig:
     save_every_s: float = 30.0  # of checkpoint-last.pt: what a kill can cost
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "valid_batch_size", "lr_drop"):
-            _require(getattr(self, name) >= 1, f"{name} must be at least 1")
-        for name in ("learning_rate", "max_grad_norm"):
-            _require(getattr(self, name) > 0, f"{name} must be positive")
-        _require(self.save_every_s >= 0, "save_every_s must not be negative")
+        require_range(self, ("epochs", "batch_size", "valid_batch_size", "lr_drop"), low=1)
+        require_range(self, ("learning_rate", "max_grad_norm", "lr_gamma"), above=True)
+        require_range(self, ("weight_decay", "save_every_s"))
+        require_range(self, ("seed",), high=MAX_SEED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +240,9 @@ class ExperimentConfig:
     targets: TargetConfig = dataclasses.field(default_factory=TargetConfig)
     inference: InferenceConfig = dataclasses.field(default_factory=InferenceConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+
+    # old name -> today's, dotted: settings, overrides and checkpoints of earlier versions keep loading
+    RENAMED: ClassVar[Mapping[str, str]] = {}
 
     def __post_init__(self) -> None:
         similar = self.model.refiner == "cim" or self.loss.similarity == 0
@@ -275,4 +293,4 @@ def system(name: str) -> ExperimentConfig:
 
 def _require(holds: bool, otherwise: str) -> None:
     if not holds:
-        raise ConfigError(otherwise, "settings")
+        raise ConfigError(otherwise)

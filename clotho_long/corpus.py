@@ -88,7 +88,7 @@ class Corpus:
             return {}
         try:
             page = json.loads(self.page_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ManifestError(
                 f"cannot be read ({error})", self.page_file, "run `clotho-long scan` again"
             ) from None
@@ -107,7 +107,7 @@ class Corpus:
             ManifestError: the corpus was not scanned.
         """
         roots = self.page().get("roots", {})
-        if name not in roots:
+        if not isinstance(roots, dict) or not isinstance(roots.get(name), str):
             raise ManifestError(
                 f"does not know where the {name.replace('_', ' ')} are",
                 self.page_file,

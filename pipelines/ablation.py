@@ -23,10 +23,12 @@ from amr_model.data.sets import read_annotations
 from amr_model.scoring.metrics import Floats, score_queries
 from amr_model.scoring.report import bootstrap, headline_values
 from clotho_long.core.command_line import SingleCommand
+from clotho_long.core.devices import check_device_name
 from clotho_long.core.errors import ConfigError
 from clotho_long.core.files import fingerprint
 from clotho_long.core.predictions import read_predictions
-from clotho_long.core.settings import to_plain
+from clotho_long.core.seeds import MAX_SEED
+from clotho_long.core.settings import require_range, to_plain
 from pipelines import charts
 from pipelines.command import pipeline_options, settings_from, speaker
 from pipelines.pretrain_finetune import TrainingSets
@@ -39,7 +41,7 @@ from pipelines.sections import (
     settings_section,
 )
 from pipelines.steps import Step, StepRun, run_steps
-from pipelines.training import PREDICTIONS, LabelledSet, score_step, settings_of, train_step
+from pipelines.training import MAX_THREADS, PREDICTIONS, LabelledSet, score_step, settings_of, train_step
 
 # What the report publishes of its systems (CASTELLA test, one run each), where the figures are at hand.
 PUBLISHED = {"S4": {"R1@0.5": 33.33, "R1@0.7": 21.31}, "S5": {"R1@0.5": 33.33, "R1@0.7": 21.31}}
@@ -72,9 +74,16 @@ class AblationSettings:
     def __post_init__(self) -> None:
         for name in self.systems:
             if name not in SYSTEMS:
-                raise ConfigError(f"no system {name!r}", "systems", f"take some of {', '.join(SYSTEMS)}")
+                raise ConfigError(f"no system {name!r}", fix=f"take some of {', '.join(SYSTEMS)}")
         if not (self.systems and self.seeds):
-            raise ConfigError("systems and seeds must name at least one each", "settings")
+            raise ConfigError("systems and seeds must name at least one each")
+        for name, values in (("systems", self.systems), ("seeds", self.seeds)):
+            if len(set(values)) < len(values):
+                raise ConfigError(f"{name} names one of them twice", fix="name each once")
+        if not all(0 <= seed <= MAX_SEED for seed in self.seeds):
+            raise ConfigError(f"seeds must be whole numbers from 0 to {MAX_SEED}")
+        check_device_name(self.device, where="")
+        require_range(self, ("threads",), low=1, high=MAX_THREADS)
 
 
 @click.command(cls=SingleCommand)

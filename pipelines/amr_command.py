@@ -11,6 +11,9 @@ from pathlib import Path
 import click
 
 from clotho_long.core.command_line import common_options
+from clotho_long.core.devices import DEVICE_HELP, find_device
+from clotho_long.core.seeds import MAX_SEED
+from clotho_long.core.settings import shown
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -36,7 +39,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--systems", default="S1,S2,S3,S4,S5,S6,S7,S8", show_default=True, help="Rows of the table.")
 @click.option("--seeds", default="1,2,3", show_default=True, help="Seeds of each row.")
 @click.option("--out", required=True, type=FOLDER, help="Runs, scores, report.html and report.md.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--device", default="auto", show_default=True, help=DEVICE_HELP)
 @click.option(
     "--processes",
     type=click.IntRange(min=1),
@@ -73,6 +76,7 @@ def ablate(
     """
     from clotho_long.core.settings import build_config
     from pipelines.ablation import AblationSettings, run_ablation
+    from pipelines.training import settings_of
 
     def labelled(corpus: Path, split: str, annotations: Path | None = None) -> dict[str, str]:
         file = annotations or corpus / "text" / f"{split}.jsonl"
@@ -85,18 +89,42 @@ def ablate(
             "valid": labelled(finetune, "valid", finetune_valid),
         },
         "test": labelled(finetune, "test", test_file),
-        "systems": systems.split(","),
-        "seeds": [_number(seed) for seed in seeds.split(",")],
+        "systems": [_system(_once("--systems", name.strip(), systems)) for name in systems.split(",")],
+        "seeds": [_number(_once("--seeds", seed.strip(), seeds)) for seed in seeds.split(",")],
         "settings": list(overrides),
         "device": device,
         "processes": processes,
     }
+    find_device(device)  # before hours of work, and not in the middle of them
     settings = build_config(AblationSettings, values, where="amr ablate")
+    for name in settings.systems:
+        settings_of(name, overrides)
     run_ablation(settings, out, jobs=jobs, quiet=quiet)
+
+
+def _system(name: str) -> str:
+    from amr_model.config import SYSTEMS
+
+    if name not in SYSTEMS:
+        raise click.BadParameter(
+            f"no system is called {name!r}; take some of {', '.join(SYSTEMS)}", param_hint="--systems"
+        )
+    return name
+
+
+def _once(option: str, item: str, among: str) -> str:
+    if [part.strip() for part in among.split(",")].count(item) > 1:
+        raise click.BadParameter(f"{item} is named twice", param_hint=option)
+    return item
 
 
 def _number(text: str) -> int:
     try:
-        return int(text)
+        seed = int(text)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not a whole number", param_hint="--seeds") from None
+        seed = -1
+    if not 0 <= seed <= MAX_SEED:
+        raise click.BadParameter(
+            f"{shown(text)} is not a whole number from 0 to {MAX_SEED}", param_hint="--seeds"
+        )
+    return seed

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
+from clotho_long.core.devices import check_device_name
 from clotho_long.core.errors import ClothoLongError, ConfigError, ManifestError
 from clotho_long.core.files import write_json
-from clotho_long.core.settings import override, to_plain
+from clotho_long.core.seeds import MAX_SEED
+from clotho_long.core.settings import override, require_range, to_plain
 from clotho_long.core.work import Workers
 from clotho_long.corpus import Corpus
 from clotho_long.features.extract import EncoderChoice, WindowChoice
@@ -52,8 +54,10 @@ class CorpusSettings:
     windows: Convention = "aligned"
 
     def __post_init__(self) -> None:
+        check_device_name(self.device, where="")
+        require_range(self, ("seed",), high=MAX_SEED)
         if self.preset not in PRESETS:
-            raise ConfigError(f"no preset {self.preset!r}", "preset", f"take one of {', '.join(PRESETS)}")
+            raise ConfigError(f"no preset {self.preset!r}", fix=f"take one of {', '.join(PRESETS)}")
 
 
 def corpus_steps(

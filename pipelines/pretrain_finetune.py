@@ -22,8 +22,10 @@ from amr_model.config import ExperimentConfig
 from amr_model.data.sets import RetrievalSet
 from amr_model.learn.train import BEST
 from clotho_long.core.command_line import SingleCommand
+from clotho_long.core.devices import check_device_name, find_device
 from clotho_long.core.predictions import write_predictions
-from clotho_long.core.settings import to_plain
+from clotho_long.core.seeds import MAX_SEED
+from clotho_long.core.settings import require_range, to_plain
 from pipelines.command import pipeline_options, settings_from, speaker
 from pipelines.examples import choose_examples
 from pipelines.report import ReportPage, write_report
@@ -37,8 +39,8 @@ from pipelines.sections import (
 )
 from pipelines.steps import Step, StepRun, run_steps
 from pipelines.training import (
+    MAX_THREADS,
     LabelledSet,
-    device_of,
     network_of,
     reading,
     score_step,
@@ -72,6 +74,11 @@ class RetrievalSettings:
     processes: PositiveInt = 1  # of each training, sharing its batches as under `torchrun`
     examples: int = 4  # of each kind, right and wrong
     seed: int = 2023
+
+    def __post_init__(self) -> None:
+        check_device_name(self.device, where="")
+        require_range(self, ("seed",), high=MAX_SEED)
+        require_range(self, ("threads",), low=1, high=MAX_THREADS)
 
 
 @click.command(cls=SingleCommand)
@@ -156,7 +163,7 @@ def retrieval_steps(settings: RetrievalSettings, out: Path) -> list[Step]:
 
 def _submit(config: ExperimentConfig, asked: LabelledSet, run: Path, out: Path, device: str) -> None:
     """Answer the queries of a submission, checked by the organisers' rules."""
-    where = device_of(device)
+    where = find_device(device)
     config = reading(config, asked)
     data = RetrievalSet.load(asked.annotations, asked.features, config, device=where)
     predictions = predict_set(network_of(config, run / BEST, where), data, config)

@@ -16,7 +16,6 @@ from pathlib import Path
 import click
 
 from clotho_long.core.command_line import SingleCommand, progress
-from clotho_long.core.errors import ConfigError
 from clotho_long.core.jsonl import read_records
 from clotho_long.core.records import SPLITS
 from clotho_long.core.work import Workers
@@ -60,9 +59,7 @@ def main(
           --set walking_tours=WalkingTourVideos
     """
     if (backend == "dask") != (scheduler is not None):
-        raise ConfigError(
-            "--backend dask and --scheduler ADDRESS belong together", "regenerate", "give both or none"
-        )
+        raise click.UsageError("--backend dask and --scheduler ADDRESS belong together; give both or none")
     settings = settings_from(CorpusSettings, __file__, config, overrides)
     say = speaker(quiet=quiet)
     corpus = Corpus(out)

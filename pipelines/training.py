@@ -20,16 +20,18 @@ from amr_model.learn.train import BEST, train
 from amr_model.model import MomentRetriever
 from amr_model.scoring.report import evaluate, table
 from amr_model.tensors import Batch, Outputs
+from clotho_long.core.devices import find_device
 from clotho_long.core.errors import ConfigError
 from clotho_long.core.files import write_json, write_text
 from clotho_long.core.predictions import write_predictions
-from clotho_long.core.settings import override, to_plain
+from clotho_long.core.settings import build_over, override, to_plain
 from pipelines.processes import run_together
 from pipelines.steps import Step
 
 logger = logging.getLogger(__name__)
 
 PREDICTIONS, METRICS = "predictions.jsonl", "metrics.json"
+MAX_THREADS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +45,6 @@ class LabelledSet:
 def settings_of(name: str, overrides: Sequence[str]) -> ExperimentConfig:
     """System `name` of the report with `section.key=value` settings over it."""
     return override(system(name), overrides)
-
-
-def device_of(name: str) -> torch.device:
-    """`auto` is a GPU if there is one."""
-    return (
-        torch.device("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else torch.device(name)
-    )
 
 
 def train_step(
@@ -129,7 +124,7 @@ def score_step(
 def reading(config: ExperimentConfig, features_of: LabelledSet) -> ExperimentConfig:
     """The settings with the encoder that made these features."""
     facts = features_made_by(features_of.features, read_annotations(features_of.annotations))
-    return override(config, [f"targets.{fact}={value}" for fact, value in facts.items()])
+    return build_over(config, {"targets": facts}, where=str(features_of.features))
 
 
 def network_of(
@@ -160,7 +155,7 @@ def _train(
     if processes == 1:
         _train_alone(config, train_on, select_by, run, init, device, threads)
         return
-    where = device_of(device)
+    where = find_device(device)
     gpus = 1 if where.index is not None else torch.cuda.device_count()
     if where.type == "cuda" and gpus < processes:
         raise ConfigError(f"{processes} processes need a GPU each, and {device} has {gpus}", "processes")
@@ -183,7 +178,7 @@ def _train_alone(
     if threads is not None:
         torch.set_num_threads(threads)
     config = reading(config, train_on)
-    where = local_device(device_of(device))
+    where = local_device(find_device(device))
     train_set, valid_set = (
         RetrievalSet.load(s.annotations, s.features, config, device=where) for s in (train_on, select_by)
     )
@@ -202,7 +197,7 @@ def _score(
 ) -> None:
     if threads is not None:
         torch.set_num_threads(threads)
-    where = device_of(device)
+    where = find_device(device)
     config = reading(config, asked)
     data = RetrievalSet.load(asked.annotations, asked.features, config, device=where)
     predictions = predict_set(network_of(config, checkpoint, where), data, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from hypothesis import settings
 # torch's and numba's first calls overrun the default deadline of a property test
 settings.register_profile("suite", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("suite")
+
+# a test is to see what a user is told in one line only where somebody meant it
+os.environ["CLOTHO_LONG_TRACEBACK"] = "1"
 
 # a shell's background jobs ignore Ctrl-C, and so would every program that a test starts and interrupts
 signal.signal(signal.SIGINT, signal.default_int_handler)

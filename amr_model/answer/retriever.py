@@ -33,7 +33,7 @@ from clotho_long.core.records import Query
 from clotho_long.core.units import Hertz, Seconds
 from clotho_long.core.work import Workers
 from clotho_long.features.encode import Problem, Recording, encode_recordings
-from clotho_long.features.encoder import Encoder
+from clotho_long.features.encoder import Encoder, encoder_device
 from clotho_long.features.extract import EncoderChoice, WindowChoice, encode_piece, encode_texts, pieces_of
 from clotho_long.features.files import AUDIO_KEY, Features, audio_file, read_features
 from clotho_long.features.windows import Convention
@@ -131,9 +131,8 @@ def listener_for(
     config: ExperimentConfig, *, name: str | None, weights: Path | None, device: torch.device
 ) -> EncoderChoice:
     """The encoder whose features a model reads, or the one called `name`."""
-    # an encoder that cannot use a GPU is free not to
-    where = "cpu" if device.type == "cpu" else "auto"
-    return EncoderChoice(name=name or config.targets.encoder, weights=weights, device=where)
+    chosen = name or config.targets.encoder
+    return EncoderChoice(name=chosen, weights=weights, device=encoder_device(chosen, str(device)))
 
 
 def encode_recording(path: Path, encoder: Encoder, windows: Convention) -> Encoded:

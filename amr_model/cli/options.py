@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from clotho_long.core.command_line import check_picture_suffix
+from clotho_long.core.devices import DEVICE_HELP, find_device
 from clotho_long.core.errors import ConfigError
+from clotho_long.core.settings import keys_of, override
 
 if TYPE_CHECKING:
     import torch
+
+    from amr_model.config import ExperimentConfig
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -28,8 +33,19 @@ def device_option(command: Command) -> Command:
         "--device",
         default="auto",
         show_default=True,
-        help="auto (a GPU if there is one), cpu, cuda, or one GPU such as cuda:1.",
+        help=DEVICE_HELP,
     )(command)
+
+
+# What a trained network can still be told: how features are read, how its outputs become answers, how many
+# queries are answered together. Everything else is in its weights, and setting it would change nothing.
+SETTABLE = (
+    "inference",
+    *(f"targets.{name}" for name in ("encoder", "windows", "clip_s", "audio_max", "text_max")),
+    *(f"targets.{name}" for name in ("audio_normalise", "text_normalise", "time_scale")),
+    "train.valid_batch_size",
+    "train.precision",
+)
 
 
 def set_option(command: Command) -> Command:
@@ -41,6 +57,48 @@ def set_option(command: Command) -> Command:
         metavar="KEY=VALUE",
         help="Override one setting, such as inference.nms_iou=0.5; may be repeated.",
     )(command)
+
+
+def cross_mask_option(command: Command) -> Command:
+    """`--cross-mask`, of commands that read public checkpoints."""
+    return click.option(
+        "--cross-mask",
+        type=click.Choice(["reference", "item"]),
+        help="Of a public checkpoint: `reference` if it was trained with the baselines' mixed attention "
+        "masks, `item` since their correction in October 2026.  [default: reference]",
+    )(command)
+
+
+def override_answering(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentConfig:
+    """The settings of a trained network with those overrides that may still change.
+
+    Raises:
+        ConfigError: an override is malformed, or concerns what the weights were trained with.
+    """
+    for key in keys_of(type(config), overrides):
+        if not any(key == name or key.startswith(f"{name}.") for name in SETTABLE):
+            raise ConfigError(
+                f"{key} was settled by training",
+                "--set",
+                f"what can be set here: {', '.join(SETTABLE)}",
+            )
+    return override(config, overrides)
+
+
+def one_query(text: str) -> str:
+    """A sentence of `--query`.
+
+    Raises:
+        click.BadParameter: it is empty.
+    """
+    if not text.strip():
+        raise click.BadParameter("a query is empty; write what you want to hear", param_hint="--query")
+    return text
+
+
+def picture_file(_: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """A file that matplotlib can draw into, said before any work."""
+    return path and check_picture_suffix(path, "--plot")
 
 
 def set_options(command: Command) -> Command:
@@ -58,17 +116,10 @@ def set_options(command: Command) -> Command:
 
 def chosen_device(name: str, jobs: int) -> torch.device:
     """Where to compute, with `jobs` threads on the CPU."""
+    device = find_device(name)
     import torch
 
     torch.set_num_threads(jobs)
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"no device is called {name!r}", "--device", "take auto, cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("no NVIDIA GPU can be used here", "--device", "take auto or cpu")
     return device
 
 

@@ -10,17 +10,36 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amr_model.cli.options import EXISTING_PATH, FILE, FOLDER, chosen_device, device_option, set_option
+from amr_model.cli.options import (
+    EXISTING_PATH,
+    FILE,
+    FOLDER,
+    chosen_device,
+    cross_mask_option,
+    device_option,
+    one_query,
+    override_answering,
+    picture_file,
+    set_option,
+)
 from clotho_long.core.command_line import common_options, progress, set_up_logging
 from clotho_long.core.errors import AudioError, ClothoLongError
 
 if TYPE_CHECKING:
     from amr_model.answer.retriever import Answer
+    from amr_model.public.renaming import CrossMask
 
 
 @click.command()
 @click.argument("paths", metavar="RECORDING...", nargs=-1, required=True, type=EXISTING_PATH)
-@click.option("--query", "queries", required=True, multiple=True, help="A sentence; may be repeated.")
+@click.option(
+    "--query",
+    "queries",
+    required=True,
+    multiple=True,
+    callback=lambda _, __, texts: tuple(map(one_query, texts)),
+    help="A sentence; may be repeated.",
+)
 @click.option("--checkpoint", required=True, type=FILE, help="Ours, or a public one.")
 @click.option("--encoder", help="Encoder of the features.  [default: the checkpoint's]")
 @click.option("--weights", type=FILE, help="Weights of the encoder.  [default: those found or downloaded]")
@@ -32,8 +51,11 @@ if TYPE_CHECKING:
 )
 @click.option("--top", type=click.IntRange(1, 10), default=5, show_default=True, help="Moments to report.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object for each recording and query.")
-@click.option("--plot", "plot_file", type=FILE, help="Draw the moments into this picture.")
+@click.option(
+    "--plot", "plot_file", type=FILE, callback=picture_file, help="Draw the moments into this picture."
+)
 @click.option("--cut", "cut_folder", type=FOLDER, help="Write the moments as wav files into this folder.")
+@cross_mask_option
 @set_option
 @device_option
 @common_options
@@ -49,6 +71,7 @@ def predict(
     as_json: bool,
     plot_file: Path | None,
     cut_folder: Path | None,
+    cross_mask: CrossMask | None,
     overrides: tuple[str, ...],
     device: str,
     jobs: int,
@@ -67,15 +90,14 @@ def predict(
     """
     from amr_model.answer.retriever import Retriever, encode_into, listener_for, plot_answers, read_encoded
     from amr_model.checkpoint import load_model
-    from clotho_long.core.settings import override
     from clotho_long.core.work import Workers
     from clotho_long.features.recordings import audio_files, find_recordings
 
     set_up_logging(quiet=quiet)
     watch = functools.partial(progress, quiet=quiet)
     where = chosen_device(device, jobs)
-    network, config = load_model(checkpoint, where)
-    config = override(config, overrides)
+    network, config = load_model(checkpoint, where, cross_mask=cross_mask)
+    config = override_answering(config, overrides)
     ears = listener_for(config, name=encoder, weights=weights, device=where)
     retriever = Retriever(network=network, config=config, encoder=ears.load(), device=where)
     recordings, problems = audio_files(paths)

@@ -10,11 +10,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amr_model.cli.options import FILE, FOLDER, chosen_device, device_option, say, set_option, set_options
+from amr_model.cli.options import (
+    FILE,
+    FOLDER,
+    chosen_device,
+    cross_mask_option,
+    device_option,
+    override_answering,
+    say,
+    set_option,
+    set_options,
+)
 from clotho_long.core.command_line import common_options, set_up_logging
 
 if TYPE_CHECKING:
     from amr_model.data.sets import RetrievalSet
+    from amr_model.public.renaming import CrossMask
     from clotho_long.core.predictions import Prediction
 
 
@@ -24,6 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--official", is_flag=True, help="Leave unanswered queries out, as the official evaluator does."
 )
+@cross_mask_option
 @set_option
 @device_option
 @common_options
@@ -34,6 +46,7 @@ def evaluate(
     features: Path,
     out: Path | None,
     official: bool,
+    cross_mask: CrossMask | None,
     overrides: tuple[str, ...],
     device: str,
     jobs: int,
@@ -52,7 +65,9 @@ def evaluate(
     from clotho_long.core.predictions import write_predictions
 
     set_up_logging(quiet=quiet)
-    data, predictions = _predict(checkpoint, annotations, features, overrides, device, jobs, quiet=quiet)
+    data, predictions = _predict(
+        checkpoint, annotations, features, overrides, device, jobs, cross_mask=cross_mask, quiet=quiet
+    )
     if out is not None:
         # before they are scored: a file without moments can still be predicted
         write_predictions(out / "predictions.jsonl", predictions)
@@ -90,9 +105,9 @@ def metrics(
     For example:
       amr metrics --predictions run/predictions-valid.jsonl --annotations castella_val_release.jsonl
     """
-    from amr_model.data.sets import read_annotations
     from amr_model.scoring.report import evaluate as score
     from amr_model.scoring.report import table
+    from clotho_long.core.annotations import read_annotations
     from clotho_long.core.files import write_json
     from clotho_long.core.predictions import read_predictions
 
@@ -106,6 +121,7 @@ def metrics(
 @click.command()
 @set_options
 @click.option("--out", required=True, type=FILE, help="The submission file, JSON lines.")
+@cross_mask_option
 @set_option
 @device_option
 @common_options
@@ -115,6 +131,7 @@ def submit(
     annotations: Path,
     features: Path,
     out: Path,
+    cross_mask: CrossMask | None,
     overrides: tuple[str, ...],
     device: str,
     jobs: int,
@@ -135,7 +152,15 @@ def submit(
 
     set_up_logging(quiet=quiet)
     data, predictions = _predict(
-        checkpoint, annotations, features, overrides, device, jobs, quiet=quiet, valid_windows=True
+        checkpoint,
+        annotations,
+        features,
+        overrides,
+        device,
+        jobs,
+        cross_mask=cross_mask,
+        quiet=quiet,
+        valid_windows=True,
     )
     check_submission(predictions, data.queries)
     count = write_predictions(out, predictions)
@@ -150,6 +175,7 @@ def _predict(
     device: str,
     jobs: int,
     *,
+    cross_mask: CrossMask | None,
     quiet: bool,
     valid_windows: bool = False,
 ) -> tuple[RetrievalSet, list[Prediction]]:
@@ -158,14 +184,13 @@ def _predict(
     from amr_model.checkpoint import load_model
     from amr_model.config import InferenceConfig
     from amr_model.data.sets import RetrievalSet
-    from clotho_long.core.settings import override
 
     where = chosen_device(device, jobs)
-    network, config = load_model(checkpoint, where)
+    network, config = load_model(checkpoint, where, cross_mask=cross_mask)
     if valid_windows and config.inference.procedure == "reference":
         config = dataclasses.replace(config, inference=InferenceConfig())
         say("the reference's procedure is replaced by ours, whose windows are valid", quiet=quiet)
-    config = override(config, overrides)
+    config = override_answering(config, overrides)
     data = RetrievalSet.load(annotations, features, config, device=where)
     say("; ".join(data.report.lines()), quiet=quiet)
     return data, predict_set(network, data, config)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import os
 import signal
@@ -15,9 +14,10 @@ from pathlib import Path
 
 import click
 
-from amr_model.cli.options import FILE, chosen_device, device_option, set_option
+from amr_model.cli.options import FILE, chosen_device, device_option, override_answering, set_option
 from clotho_long.core.command_line import common_options, set_up_logging
 from clotho_long.core.errors import ConfigError
+from clotho_long.core.extras import require_package
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -47,7 +47,7 @@ def serve(
 ) -> None:
     """Serve a web page: choose or record a recording, ask, see and hear the moments.
 
-    Needs `pip install 'audio-moment-retrieval[web]'`, and no network. Only this machine can reach the page,
+    Needs `pip install '.[web]'`, and no network. Only this machine can reach the page,
     unless --host names another address; there is no password.
 
     \b
@@ -55,12 +55,7 @@ def serve(
       amr serve --checkpoint run/checkpoint-best.pt --weights CLAP_weights_2023.pth
     """
     set_up_logging(quiet=quiet)
-    if importlib.util.find_spec("gradio") is None:
-        raise ConfigError(
-            "the web page needs Gradio, which is not installed",
-            "amr serve",
-            "pip install 'audio-moment-retrieval[web]'",
-        )
+    require_package("gradio")
     _refuse_taken_port(host, port)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being stopped is an end like Ctrl-C
     with (
@@ -72,11 +67,10 @@ def serve(
         from amr_model.checkpoint import load_model
         from amr_model.web.listener import Listener
         from amr_model.web.page import serving
-        from clotho_long.core.settings import override
 
         where = chosen_device(device, jobs)
         network, config = load_model(checkpoint, where)
-        config = override(config, overrides)
+        config = override_answering(config, overrides)
         ears = listener_for(config, name=encoder, weights=weights, device=where).load()
         if host not in LOOPBACK:
             click.echo(f"warning: whoever reaches {host} can use this page; there is no password", err=True)

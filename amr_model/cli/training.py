@@ -17,19 +17,26 @@ from amr_model.cli.options import (
     FILE,
     FOLDER,
     chosen_device,
+    cross_mask_option,
     device_option,
     say,
     set_option,
 )
 from clotho_long.core.command_line import common_options, set_up_logging
 from clotho_long.core.errors import ConfigError
+from clotho_long.core.seeds import MAX_SEED
 
 if TYPE_CHECKING:
     from amr_model.config import ExperimentConfig
+    from amr_model.public.renaming import CrossMask
 
 
 @click.command()
-@click.option("--system", help="One of the report's systems, S1 to S8.")
+@click.option(
+    "--system",
+    help="One of the report's systems, S1 to S8, or a public baseline as it was trained: "
+    "lighthouse-qd_detr, lighthouse-uvcom, dcase-baseline.  [default: the settings of --init]",
+)
 @click.option("--config", "config_file", type=EXISTING_FILE, help="Settings in YAML, such as RUN/config.yml.")
 @click.option("--train", "train_file", required=True, type=FILE, help="Annotations to train on.")
 @click.option("--valid", "valid_file", required=True, type=FILE, help="Annotations to select by.")
@@ -38,10 +45,11 @@ if TYPE_CHECKING:
 @click.option("--init", type=FILE, help="Start from the weights of this checkpoint (fine-tuning).")
 @click.option("--resume", is_flag=True, help="Go on where the run stopped.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Overrides train.epochs.")
-@click.option("--seed", type=int, help="Overrides train.seed.")
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), help="Overrides train.seed.")
 @click.option(
     "--precision", type=click.Choice(["float32", "tf32", "bf16"]), help="Overrides train.precision."
 )
+@cross_mask_option
 @set_option
 @device_option
 @common_options
@@ -58,6 +66,7 @@ def train(
     epochs: int | None,
     seed: int | None,
     precision: str | None,
+    cross_mask: CrossMask | None,
     overrides: tuple[str, ...],
     device: str,
     jobs: int,
@@ -79,14 +88,22 @@ def train(
     from amr_model.learn.train import train as run_training
     from clotho_long.core.settings import override
 
+    if resume and init is not None:
+        raise click.UsageError("--resume and --init exclude each other: a run goes on from its own weights")
     is_first = os.environ.get("RANK", "0") == "0"  # of the processes of `torchrun`; the others keep quiet
     quiet = quiet or not is_first
     set_up_logging(quiet=quiet)
-    config = _settings(system, config_file, run if resume else None)
+    where = local_device(chosen_device(device, jobs))
+    config = _settings(system, config_file, run if resume else None, init, cross_mask)
     named = {"train.epochs": epochs, "train.seed": seed, "train.precision": precision}
     short = [f"{key}={value}" for key, value in named.items() if value is not None]
-    config = _reading(override(config, [*overrides, *short]), train_file, features)
-    where = local_device(chosen_device(device, jobs))
+    config = override(config, [*overrides, *short])
+    # whatever can be wrong without them is said before features are read, which takes minutes
+    _refuse_used_run(run, resume=resume)
+    if init is not None:
+        for line in _check_init(config, init, cross_mask):
+            say(line, quiet=quiet)
+    config = _reading(config, train_file, features)
     sets = {
         name: RetrievalSet.load(path, features, config, device=where)
         for name, path in (("train", train_file), ("valid", valid_file))
@@ -104,54 +121,119 @@ def train(
 
 @click.command()
 @click.argument("source", type=FILE)
-@click.option("--out", required=True, type=FILE, help="The checkpoint to write.")
+@click.option("--out", required=True, type=FILE, help="The checkpoint to write; its settings go beside it.")
+@cross_mask_option
+@click.option("--valid", "valid_file", type=FILE, help="Choose the --cross-mask that answers these better.")
+@click.option("--features", type=EXISTING_FOLDER, help="Of --valid: folder with clap/ and clap_text/.")
 @common_options
-def convert(*, source: Path, out: Path, jobs: int, quiet: bool) -> None:
-    """Turn a public checkpoint (Lighthouse, DCASE baseline) into one of ours.
+def convert(
+    *,
+    source: Path,
+    out: Path,
+    cross_mask: CrossMask | None,
+    valid_file: Path | None,
+    features: Path | None,
+    jobs: int,
+    quiet: bool,
+) -> None:
+    """Turn a public checkpoint (Lighthouse, DCASE baseline) into one of ours, and write its settings as YAML.
 
     Not necessary: public files can be given as --checkpoint and --init as they are.
 
     \b
     For example:
       amr convert lighthouse/best.ckpt --out qd_detr.pt
+      amr convert best.ckpt --out baseline.pt --valid castella_val_release.jsonl --features castella/features
     """
     from amr_model.checkpoint import convert as convert_checkpoint
+    from amr_model.checkpoint import settings_file
 
     set_up_logging(quiet=quiet)
-    config = convert_checkpoint(source, out)
+    if (valid_file is None) != (features is None):
+        raise click.UsageError("--valid and --features go together")
+    if valid_file is not None and features is not None:
+        if cross_mask is not None:
+            raise click.UsageError("--valid chooses what --cross-mask names: give one of them")
+        cross_mask = _better_mask(source, valid_file, features, jobs, quiet=quiet)
+    config = convert_checkpoint(source, out, cross_mask=cross_mask)
     model = config.model
     click.echo(
         f"{out}: {config.system}, width {model.hidden_dim}, {model.encoder_layers} encoder and "
-        f"{model.decoder_layers} decoder layers, {model.num_queries} queries"
+        f"{model.decoder_layers} decoder layers, {model.num_queries} queries, cross mask {model.cross_mask}; "
+        f"settings in {settings_file(out)}"
     )
 
 
-def _settings(system: str | None, config_file: Path | None, resumed: Path | None) -> ExperimentConfig:
-    """The settings that a command names: a system, a file, or those of the run that goes on."""
-    from amr_model.config import ExperimentConfig
-    from amr_model.config import system as system_named
-    from clotho_long.core.settings import load_config
+def _better_mask(source: Path, annotations: Path, features: Path, jobs: int, *, quiet: bool) -> CrossMask:
+    """Of which generation a public checkpoint is, by what it answers to validation queries."""
+    from amr_model.answer.run import predict_set
+    from amr_model.checkpoint import load_model
+    from amr_model.data.sets import RetrievalSet
+    from amr_model.scoring.report import evaluate as score
+
+    where = chosen_device("auto", jobs)
+    figures: dict[CrossMask, float] = {}
+    for mask in ("reference", "item"):
+        network, config = load_model(source, where, cross_mask=mask)
+        data = RetrievalSet.load(annotations, features, config, device=where)
+        figures[mask] = score(data.queries, predict_set(network, data, config))["brief"]["MR-full-mAP"]
+    better = max(figures, key=lambda mask: figures[mask])  # the earlier generation, if they are equal
+    said = ", ".join(f"{mask} {value:.2f}" for mask, value in figures.items())
+    say(f"mAP by cross mask: {said}; taken: {better}", quiet=quiet)
+    return better
+
+
+def _settings(
+    system: str | None,
+    config_file: Path | None,
+    resumed: Path | None,
+    init: Path | None,
+    cross_mask: CrossMask | None,
+) -> ExperimentConfig:
+    """The settings that a command names: a system, a file, those of the run that goes on, or of `--init`."""
+    from amr_model.checkpoint import load_checkpoint
+    from amr_model.systems import load_experiment
+    from amr_model.systems import system as system_named
 
     if system is not None and config_file is not None:
-        raise ConfigError("--system and --config exclude each other", "amr train", "give one of them")
+        raise click.UsageError("--system and --config exclude each other; give one of them")
     if system is not None:
         return system_named(system)
     if config_file is None and resumed is not None:
         config_file = resumed / "config.yml"
-    if config_file is None:
-        raise ConfigError(
-            "no settings are named", "amr train", "give --system S1 to S8, or --config FILE.yml"
-        )
-    return load_config(ExperimentConfig, config_file)
+        if not config_file.is_file():
+            raise ConfigError("there is no run to go on with", resumed, "check --out, or leave --resume out")
+    if config_file is not None:
+        return load_experiment(config_file)
+    if init is not None:
+        return load_checkpoint(init, cross_mask=cross_mask).config
+    raise click.UsageError("no settings are named; give --system S1 to S8, or --config FILE.yml")
+
+
+def _refuse_used_run(run: Path, *, resume: bool) -> None:
+    from amr_model.errors import TrainingError
+    from amr_model.learn.train import LAST
+
+    if (run / LAST).exists() and not resume:
+        raise TrainingError("this run exists", run, "resume it with --resume, or choose another --out")
+
+
+def _check_init(config: ExperimentConfig, init: Path, cross_mask: CrossMask | None) -> list[str]:
+    """Refuse weights that do not fit; in a line, in which settings the network goes on otherwise."""
+    from amr_model.checkpoint import check_init
+
+    different = check_init(config, init, cross_mask=cross_mask)
+    listed = ", ".join(f"{key} {theirs} -> {ours}" for key, (theirs, ours) in different.items())
+    return [f"{init} was trained with other settings: {listed}"] if different else []
 
 
 def _reading(config: ExperimentConfig, annotations: Path, features: Path) -> ExperimentConfig:
     """The settings with the encoder that made the training features, for prediction on new recordings."""
     from amr_model.data.sets import features_made_by, read_annotations
-    from clotho_long.core.settings import override
+    from clotho_long.core.settings import build_over
 
     facts = features_made_by(features, read_annotations(annotations))
-    return override(config, [f"targets.{fact}={value}" for fact, value in facts.items()])
+    return build_over(config, {"targets": facts}, where=str(features))
 
 
 @contextlib.contextmanager

@@ -20,9 +20,8 @@ from amr_model.config import ExperimentConfig, TargetConfig
 from amr_model.data.rows import PaddedRows, Rows
 from amr_model.data.targets import TargetTable, WindowCounts
 from amr_model.tensors import NO_NEGATIVE, Batch, Targets
-from clotho_long.core.annotations import read_queries
-from clotho_long.core.errors import FeatureError, ManifestError
-from clotho_long.core.jsonl import read_lines
+from clotho_long.core.annotations import read_annotations as read_annotations  # loads no torch where it is
+from clotho_long.core.errors import FeatureError
 from clotho_long.core.records import Query
 from clotho_long.core.seeds import generator
 from clotho_long.features.store import FeatureStore
@@ -62,30 +61,6 @@ class LoadReport:
         }
         head = f"{self.queries} queries, {self.moments} moments, {self.recordings} recordings"
         return [head, *(fact for fact, count in facts.items() if count)]
-
-
-def read_annotations(path: Path) -> list[Query]:
-    """The queries of a Lighthouse-format file.
-
-    Raises:
-        ManifestError: a line is malformed, a qid occurs twice, a duration is not above 0, or no line.
-    """
-    places: dict[str, str] = {}
-    queries = []
-    for (where, _), query in zip(read_lines(path), read_queries(path), strict=True):
-        if query.qid in places:
-            raise ManifestError(
-                f"qid {query.qid} occurs twice (first in {places[query.qid]})",
-                where,
-                "give each query its own qid",
-            )
-        if not query.duration_s > 0:
-            raise ManifestError(f"duration {query.duration_s:g} s is not positive", where, "correct the line")
-        places[query.qid] = where
-        queries.append(query)
-    if not queries:
-        raise ManifestError("holds no query", path, "check that it is the annotation file that you mean")
-    return queries
 
 
 class RetrievalSet:
@@ -283,8 +258,11 @@ def negative_index(other: npt.NDArray[np.bool_]) -> Indices:
 
 
 def _maker(made_by: Mapping[str, Any]) -> dict[str, str]:
-    facts = {"encoder": made_by.get("encoder", {}).get("name"), "windows": made_by.get("windows")}
-    return {fact: value for fact, value in facts.items() if value}
+    encoder = made_by.get("encoder")
+    name = encoder.get("name") if isinstance(encoder, Mapping) else None
+    facts = {"encoder": name, "windows": made_by.get("windows")}
+    # of files by others they may be anything
+    return {fact: value for fact, value in facts.items() if isinstance(value, str) and value}
 
 
 def _check_maker(made_by: Mapping[str, Any], targets: TargetConfig, features_dir: Path) -> None:

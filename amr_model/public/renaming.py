@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +14,11 @@ from amr_model.config import ExperimentConfig, ModelConfig
 from amr_model.errors import TrainingError
 from amr_model.public.presets import compat_dcase, compat_lighthouse
 from amr_model.public.reader import read_foreign
+from clotho_long.core.errors import ConfigError
 from clotho_long.core.settings import build_config, to_plain
 
 Architecture = Literal["qd_detr", "uvcom"]
+CrossMask = Literal["item", "reference"]
 State = dict[str, Tensor]
 
 # never used by the networks that carry them, so ours have no such parameters
@@ -79,33 +83,52 @@ SLOT_NORMS = ("norm_inputs", "norm_slots", "norm_mlp", "norm_out")
 SLOT_LINEAR = {"project_q": "query", "project_k": "key", "project_v": "value"}
 
 
-def convert_foreign(path: Path) -> tuple[ExperimentConfig, State]:
+def convert_foreign(
+    path: Path, content: Mapping[str, Any] | None = None, *, cross_mask: CrossMask | None = None
+) -> tuple[ExperimentConfig, State]:
     """A public checkpoint as our settings (the compatible preset) and our weights.
+
+    Args:
+        content: what the file holds, if it was read before.
+        cross_mask: of which generation the checkpoint is, see `docs/systems.md`; None: the earlier one.
 
     Raises:
         TrainingError: the file is damaged, holds more than tensors and options, or other tensors than
             the architecture has.
     """
-    content = read_foreign(path)
+    content = read_foreign(path) if content is None else content
     state, options = content.get("model"), content.get("opt") or {}
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise TrainingError(
             "holds no `model` weights", path, "give a Lighthouse or DCASE-baseline checkpoint"
         )
-    return convert_state(state, options, where=path)
+    if not isinstance(options, dict):
+        raise TrainingError("its `opt` holds no options", path, "download or copy the file again")
+    config, weights = convert_state(state, options, where=path)
+    if cross_mask is not None:
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, cross_mask=cross_mask))
+    return config, weights
 
 
 def convert_state(state: State, options: dict[str, Any], *, where: object) -> tuple[ExperimentConfig, State]:
     """Their weights and options as our settings and weights; `where` names them in errors."""
     dcase = "input_aud_proj.0.net.1.weight" in state
-    if dcase:
-        state = _endpoint_columns_first(state)
     architecture: Architecture = "uvcom" if "CIM.txt_mu" in state else "qd_detr"
     try:
+        if dcase:
+            state = _endpoint_columns_first(state)
         config = _settings(architecture, state, options, dcase=dcase)
     except KeyError as error:
         raise TrainingError(
             f"has no tensor {error.args[0]}", where, "give a Lighthouse or DCASE-baseline checkpoint"
+        ) from None
+    except (IndexError, TypeError, ValueError, OverflowError) as error:
+        raise TrainingError(
+            f"holds tensors or options of another kind ({error})", where, "check which model it belongs to"
+        ) from None
+    except ConfigError as error:
+        raise TrainingError(
+            f"its options are out of range ({error.problem})", where, "check which model it belongs to"
         ) from None
     return config, rename(state, architecture, config.model, where=where)
 

@@ -1,1 +1,1 @@
-"""`amr serve`: a web page on which moments are found, seen and heard. Needs `audio-moment-retrieval[web]`."""
+"""`amr serve`: a web page on which moments are found, seen and heard. Needs the extra `[web]`."""

@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clotho_long.cli.features import encoder_options, extract_and_report, window_options, work_options
-from clotho_long.core.command_line import common_options, progress, set_up_logging, together
+from clotho_long.core.command_line import (
+    FiniteRange,
+    check_picture_suffix,
+    common_options,
+    progress,
+    set_up_logging,
+    together,
+)
 from clotho_long.core.errors import ClothoLongError, ManifestError
 from clotho_long.core.records import SPLITS
+from clotho_long.core.seeds import MAX_SEED
 
 if TYPE_CHECKING:
     from clotho_long.corpus import Corpus
@@ -56,7 +64,7 @@ source_options = together(
     ),
     click.option(
         "--trim-db",
-        type=float,
+        type=FiniteRange(0, 200),
         default=5.0,
         show_default=True,
         help="A second of an event sounds if it is less than this below the file's mean power.",
@@ -73,7 +81,13 @@ plan_options = together(
         show_default=True,
         help="Which published corpus to follow.",
     ),
-    click.option("--seed", type=int, default=DEFAULT_SEED, show_default=True, help="Seed of the recipes."),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, MAX_SEED),
+        default=DEFAULT_SEED,
+        show_default=True,
+        help="Seed of the recipes.",
+    ),
     click.option(
         "--set",
         "overrides",
@@ -280,6 +294,8 @@ def stats(corpus_dir: Path, plot_file: Path | None) -> None:
     """
     from clotho_long.stages.stats import of_corpus, plot_distributions, report_comparison, table_of
 
+    if plot_file is not None:
+        check_picture_suffix(plot_file)
     corpus = _corpus(corpus_dir)
     values_of = of_corpus(corpus)
     if not values_of:

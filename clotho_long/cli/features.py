@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clotho_long.core.command_line import common_options, progress, set_up_logging, together
+from clotho_long.core.command_line import FiniteRange, common_options, progress, set_up_logging, together
+from clotho_long.core.devices import DEVICE_HELP, check_device_name
 from clotho_long.core.errors import ClothoLongError
 from clotho_long.core.records import SPLITS
 
@@ -35,10 +36,9 @@ encoder_options = together(
     ),
     click.option(
         "--device",
-        type=click.Choice(["auto", "cpu", "cuda"]),
         default="auto",
         show_default=True,
-        help="Where the encoder computes.",
+        help=DEVICE_HELP,
     ),
     click.option(
         "--precision",
@@ -62,7 +62,7 @@ window_options = together(
     ),
     click.option(
         "--max-seconds",
-        type=click.FloatRange(min=1),
+        type=FiniteRange(min=1),
         help="Encode only the start of longer recordings; 300 as for CASTELLA's training features.",
     ),
 )
@@ -247,6 +247,7 @@ def _encoder_and_workers(options: dict[str, Any]) -> dict[str, Any]:
     from clotho_long.features.extract import EncoderChoice
 
     set_up_logging(quiet=options["quiet"])
+    check_device_name(options["device"])
     return {
         "encoder": EncoderChoice(
             name=options["encoder_name"],

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
 import click
 
-from clotho_long.core.errors import ClothoLongError
+from clotho_long.core.errors import ClothoLongError, ConfigError
+from clotho_long.core.extras import describe_missing
 
 Item = TypeVar("Item")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
+
 EXIT_DATA = 1
+EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+
+# Set to anything, this shows where in the program an error arose that nobody foresaw.
+TRACEBACK_SWITCH = "CLOTHO_LONG_TRACEBACK"
+NO_MEMORY = "can't allocate memory"
 
 
 class _OneLineErrors(click.Command):
@@ -28,17 +38,26 @@ class _OneLineErrors(click.Command):
         try:
             result = super().main(*args, **kwargs)
         except ClothoLongError as error:
-            _fail(str(error), EXIT_DATA)
+            _fail(str(error), EXIT_USAGE if error.is_usage else EXIT_DATA)
         except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read our output, such as `head`, has read enough
+                _end_of_readers()
             _fail(_describe_os_error(error), EXIT_DATA)
         except (KeyboardInterrupt, click.Abort):
             _fail(
                 "interrupted; what was finished is kept, run the same command again to continue",
                 EXIT_INTERRUPTED,
             )
+        except click.UsageError as error:
+            if type(error).__name__ == "NoArgsIsHelpError":  # click 8.2 and later
+                error.show()
+                sys.exit(EXIT_USAGE)
+            help_of = f"; see {error.ctx.command_path} --help" if error.ctx else ""
+            _fail(f"{error.format_message().rstrip('.')}{help_of}", EXIT_USAGE)
         except click.ClickException as error:
-            error.show()
-            sys.exit(error.exit_code)
+            _fail(error.format_message(), error.exit_code)
+        except Exception as error:
+            _fail(_describe_unforeseen(error), EXIT_DATA)
         # without standalone mode click returns the status of an early exit (--help) instead of exiting
         sys.exit(result if isinstance(result, int) else 0)
 
@@ -46,12 +65,33 @@ class _OneLineErrors(click.Command):
 class CommandGroup(_OneLineErrors, click.Group):
     """A program of several commands, such as `clotho-long`."""
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            _refuse_repeats(command, click.Context(command, info_name=name, parent=ctx), rest)
+        return name, command, rest
+
 
 class SingleCommand(_OneLineErrors):
     """A program that is one command, such as `python -m pipelines.NAME`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"context_settings": {"help_option_names": ["-h", "--help"]}, **kwargs})
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        _refuse_repeats(self, ctx, args)
+        return super().parse_args(ctx, args)
+
+
+def _refuse_repeats(command: click.Command, ctx: click.Context, args: list[str]) -> None:
+    """Of an option that is given twice, click takes the last and drops the others without a word."""
+    *_, given = command.make_parser(ctx).parse_args(args=list(args))
+    for option in given:
+        once = isinstance(option, click.Option) and not (option.multiple or option.is_flag)
+        if once and given.count(option) > 1:
+            raise click.UsageError(f"{option.opts[0]} is given {given.count(option)} times", ctx)
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
@@ -78,6 +118,32 @@ def common_options(command: Command) -> Command:
         show_default="all cores",
         help="Cores to use. The result does not depend on it.",
     )(command)
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range; `nan` and `inf`, which click lets pass, are none."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+def check_picture_suffix(path: Path, where: str = "--plot") -> Path:
+    """The path, if pictures of this kind can be drawn; before any work.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    if path.suffix.lower() not in PICTURES:
+        given = (
+            f"no pictures of the kind {path.suffix}" if path.suffix else "a name without a kind of picture"
+        )
+        raise ConfigError(f"{path.name}: {given}", where, f"end it in {', '.join(PICTURES)}")
+    return path
 
 
 def set_up_logging(*, quiet: bool) -> None:
@@ -111,6 +177,36 @@ def _describe_os_error(error: OSError) -> str:
     return f"{place}{(error.strerror or str(error)).lower()}{remedy}"
 
 
-def _fail(message: str, status: int) -> None:
+def _describe_unforeseen(error: Exception) -> str:
+    """One line on what no module names: no memory, a missing extra, or a fault of ours.
+
+    Raises:
+        Exception: the error itself, where `TRACEBACK_SWITCH` is set and it would be called a fault of ours.
+    """
+    reason = next(iter(str(error).splitlines()), "")
+    if isinstance(error, ModuleNotFoundError) and (needed := describe_missing(error.name or "")):
+        return needed
+    # torch's allocators raise a RuntimeError of their own; torch itself is not imported for it here
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or NO_MEMORY in str(error)
+    ):
+        return f"out of memory ({reason})" if reason else "out of memory"
+    if os.environ.get(TRACEBACK_SWITCH):
+        raise error
+    return (
+        f"{type(error).__name__} ({reason}), which this program should not end in; "
+        f"please report it with what {TRACEBACK_SWITCH}=1 shows"
+    )
+
+
+def _end_of_readers() -> NoReturn:
+    # the interpreter flushes on its way out, and would complain about the closed pipe
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(EXIT_DATA)
+
+
+def _fail(message: str, status: int) -> NoReturn:
     click.echo(f"error: {' '.join(message.split())}", err=True)
     sys.exit(status)

@@ -6,13 +6,19 @@ from __future__ import annotations
 class ClothoLongError(Exception):
     """Root of every failure raised on purpose.
 
-    Printed as one line, `WHERE: PROBLEM; FIX`, where WHERE is `FILE` or `FILE:LINE`.
+    Printed as one line, `WHERE: PROBLEM; FIX`, where WHERE is `FILE`, `FILE:LINE`, or the option of a command
+    that is wrong, such as `--set`.
     """
 
     def __init__(self, problem: str, where: object = "", fix: str = "") -> None:
         self.problem, self.where, self.fix = problem, str(where), fix
         # args must rebuild the exception: joblib pickles the errors of its workers
         super().__init__(self.problem, self.where, self.fix)
+
+    @property
+    def is_usage(self) -> bool:
+        """Whether an option is wrong, and not a file."""
+        return self.where.startswith("--")
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""

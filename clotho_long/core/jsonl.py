@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,14 +34,16 @@ def read_lines(path: Path) -> Iterator[tuple[str, Any]]:
                     where = f"{path}:{number}"
                     try:
                         yield where, json.loads(line)
-                    except json.JSONDecodeError as error:
+                    except (ValueError, RecursionError) as error:  # digits without end, or brackets
+                        reason = getattr(error, "msg", None) or str(error).split(";")[0]
                         raise ManifestError(
-                            f"not a line of JSON ({error.msg})", where, "repair or remove the line"
+                            f"not a line of JSON ({reason})", where, "repair or remove the line"
                         ) from None
     except FileNotFoundError:
         raise ManifestError("no such file", path, "check the path, or run the step that writes it") from None
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise ManifestError(f"cannot be read ({error})", path, "check that it is a jsonl file") from None
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else error
+        raise ManifestError(f"cannot be read ({reason})", path, "check that it is a jsonl file") from None
 
 
 def write_lines(path: Path, values: Iterable[Any]) -> int:
@@ -80,5 +83,5 @@ def at_line(where: str, build: Any) -> Any:
         ) from None
     except KeyError as error:
         raise ManifestError(f"field {error.args[0]} is missing", where, "add it") from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise ManifestError(f"malformed ({error})", where, "correct the line") from None

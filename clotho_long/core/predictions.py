@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import ManifestError
 from clotho_long.core.jsonl import read_lines, write_lines
+from clotho_long.core.settings import shown
 
 RankedWindow: TypeAlias = tuple[float, float, float]  # onset_s, offset_s, score
 
@@ -35,7 +36,7 @@ def read_predictions(path: Path) -> list[Prediction]:
     """Every prediction of a file in the Lighthouse format, made by us or by others.
 
     Raises:
-        ManifestError: a line is malformed, a window is reversed or not finite, or a qid occurs twice.
+        ManifestError: a line is malformed, a window is reversed or not finite, a qid occurs twice, or none.
     """
     predictions: list[Prediction] = []
     seen: dict[str, str] = {}
@@ -49,6 +50,8 @@ def read_predictions(path: Path) -> list[Prediction]:
             )
         seen[prediction.qid] = where
         predictions.append(prediction)
+    if not predictions:
+        raise ManifestError("holds no prediction", path, "check that it is the file that you mean")
     return predictions
 
 
@@ -69,6 +72,8 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> int:
 
 
 def _from_json(value: Any, where: str) -> Prediction:
+    if not isinstance(value, dict):
+        raise ManifestError(f"{shown(value)} is not a JSON object", where, "write {...} with a prediction")
     try:
         windows = tuple(
             (float(onset_s), float(offset_s), float(score))
@@ -82,7 +87,7 @@ def _from_json(value: Any, where: str) -> Prediction:
         )
     except KeyError as error:
         raise ManifestError(f"field {error.args[0]} is missing", where, "add it") from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ManifestError(
             f"not a prediction ({error})", where, "windows are [onset, offset, score]"
         ) from None

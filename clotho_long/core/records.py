@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import ManifestError
 from clotho_long.core.units import Decibels, Seconds
 
 SPLITS = ("train", "valid", "test")
+LONGEST_S: Seconds = 1e9  # thirty years: whatever says more is no duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +45,18 @@ class Query:
     foreground_db: Decibels | None = (
         None  # peak of the event over the background's RMS; None for real recordings
     )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.duration_s <= LONGEST_S:
+            problem = "positive" if self.duration_s <= 0 else f"a number of seconds up to {LONGEST_S:g}"
+            raise ManifestError(f"duration {self.duration_s:g} s is not {problem}")
+        if self.foreground_db is not None and not math.isfinite(self.foreground_db):
+            raise ManifestError(f"foreground_db {self.foreground_db:g} is not finite")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentence:
+    """A text to encode, and the id of what it is encoded for."""
+
+    qid: str
+    query: str

@@ -6,6 +6,8 @@ import hashlib
 
 import numpy as np
 
+MAX_SEED = 2**63 - 1  # what torch takes
+
 
 def generator(seed: int, *scope: str) -> np.random.Generator:
     """The random stream of one scope, for example `generator(7, "train", recording_id, "gaps")`.

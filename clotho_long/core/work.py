@@ -14,6 +14,7 @@ from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from clotho_long.core.errors import ClothoLongError, ConfigError
+from clotho_long.core.extras import how_to_install
 
 SCHEDULER_TIMEOUT_S = 10
 UNKNOWN = 0  # a total that is not known: progress then counts
@@ -81,7 +82,7 @@ class Workers:
             connect: Any = distributed.Client
         except ImportError:
             raise ConfigError(
-                "Dask is not installed", "--scheduler", "pip install 'audio-moment-retrieval[dask]'"
+                "Dask is not installed", "--scheduler", f"install it with {how_to_install('dask')}"
             ) from None
         try:
             client = connect(self.scheduler, timeout=SCHEDULER_TIMEOUT_S)

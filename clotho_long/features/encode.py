@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 
 from clotho_long.core.errors import AudioError, FeatureError, ManifestError
-from clotho_long.core.records import Query
+from clotho_long.core.records import Query, Sentence
 from clotho_long.core.units import Hertz
 from clotho_long.core.work import Workers, one_thread
 from clotho_long.features.encoder import Encoder
@@ -139,7 +139,7 @@ def encode_recordings(
 
 
 def encode_queries(
-    queries: Sequence[Query],
+    queries: Sequence[Query | Sentence],
     features_dir: Path,
     *,
     encoder: EncoderChoice,
@@ -236,7 +236,7 @@ class _TextJob:
     encoder: EncoderChoice
     waiting: frozenset[str]
 
-    def __call__(self, group: tuple[Query, ...]) -> None:
+    def __call__(self, group: tuple[Query | Sentence, ...]) -> None:
         encoder = self.encoder.load()
         with one_thread():
             matrices = encode_texts([query.query for query in group], encoder)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clotho_long.core.errors import ConfigError
+from clotho_long.core.extras import describe_missing
 from clotho_long.core.units import Hertz
 
 ENTRY_POINT_GROUP = "clotho_long.encoders"
@@ -27,6 +28,8 @@ BUILT_IN = (
     ),
     EntryPoint("logmel", "clotho_long.features.encoders.logmel:LogMelEncoder", ENTRY_POINT_GROUP),
 )
+
+ON_CPU_ONLY = ("logmel",)
 
 Matrix = npt.NDArray[np.float32]
 
@@ -53,17 +56,33 @@ class Encoder(Protocol):
         ...
 
 
+def encoder_device(name: str, device: str) -> str:
+    """The `--device` of an encoder beside a network on `device`: the same GPU where one is named.
+
+    Else `auto` instead of `cuda`, since an encoder that cannot use a GPU is free not to.
+    """
+    if device == "cpu" or name in ON_CPU_ONLY:
+        return "cpu"
+    return device if ":" in device else "auto"
+
+
 def load_encoder(
     name: str, *, weights: Path | None = None, device: str = "auto", precision: str = "float32"
 ) -> Encoder:
     """The encoder called `name`: a built-in one, or one that an installed package registers.
 
     Raises:
-        ConfigError: no such encoder is installed.
+        ConfigError: no such encoder is installed, or it needs a package that is not.
         FeatureError: its weights are missing or do not fit.
     """
     known = {point.name: point for point in (*entry_points(group=ENTRY_POINT_GROUP), *BUILT_IN)}
     if name not in known:
         raise ConfigError(f"no encoder is called {name!r}", "--encoder", f"known: {', '.join(sorted(known))}")
-    encoder: Encoder = known[name].load()(weights=weights, device=device, precision=precision)
+    try:
+        encoder: Encoder = known[name].load()(
+            weights=None if weights is None else Path(weights), device=device, precision=precision
+        )
+    except ModuleNotFoundError as error:
+        problem = describe_missing(error.name or "") or f"needs {error.name}, which is not installed"
+        raise ConfigError(problem, f"encoder {name}") from None
     return encoder

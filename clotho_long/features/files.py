@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib import format as npy_format
 
 from clotho_long.core.errors import FeatureError
 from clotho_long.core.files import atomic_path
@@ -24,6 +27,15 @@ AUDIO_KEY = "features"
 TEXT_KEY = "last_hidden_state"
 AUDIO_FOLDER = "clap"
 TEXT_FOLDER = "clap_text"
+
+NPY_MAGIC = b"\x93NUMPY"
+# Whatever damaged or hostile bytes end in. RuntimeError: an encrypted zip.
+UNREADABLE = (
+    OSError, EOFError, ValueError, TypeError, KeyError, SyntaxError, OverflowError, RecursionError,
+    RuntimeError, NotImplementedError, MemoryError, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
+# Features hardly compress; a file that unfolds to far more than it holds was made to fill the memory.
+HARMLESS_BYTES, MAX_COMPRESSION = 1 << 26, 100
 
 Features = npt.NDArray[np.float32]
 
@@ -57,10 +69,10 @@ def read_features(path: Path, key: str) -> tuple[npt.NDArray[Any], dict[str, Any
         FeatureError: the file is missing, truncated, or holds no such matrix.
     """
     with _opened(path, key) as arrays:
-        rows, made_by = arrays[key], _made_by(arrays)
-    if rows.ndim != 2:
-        raise FeatureError(f"`{key}` has shape {rows.shape}, not (rows, dim)", path, "extract it again")
-    return rows, made_by
+        shape = _check_size(path, arrays, key)
+        if len(shape) != 2:
+            raise FeatureError(f"`{key}` has shape {shape}, not (rows, dim)", path, "extract it again")
+        return arrays[key], _made_by(path, arrays)
 
 
 def read_made_by(path: Path, key: str) -> dict[str, Any] | None:
@@ -70,27 +82,79 @@ def read_made_by(path: Path, key: str) -> dict[str, Any] | None:
         FeatureError: the file is missing, truncated, or holds no such matrix.
     """
     with _opened(path, key) as arrays:
-        return _made_by(arrays)
+        return _made_by(path, arrays)
 
 
 @contextlib.contextmanager
 def _opened(path: Path, key: str) -> Iterator[Any]:
     try:
+        with path.open("rb") as file:
+            # numpy would take the memory that the header of a bare array asks for
+            if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
+                raise FeatureError(f"holds a bare array but no `{key}`", path, "extract it again")
         arrays = np.load(path, allow_pickle=False)
-        names = getattr(arrays, "files", ["a bare array"])  # an npy file under another name
-        if key not in names:
-            raise FeatureError(f"holds {', '.join(names)} but no `{key}`", path, "extract it again")
         with arrays:
+            if key not in arrays.files:
+                names = ", ".join(arrays.files) or "nothing"
+                raise FeatureError(f"holds {names} but no `{key}`", path, "extract it again")
             yield arrays
     except FileNotFoundError:
         raise FeatureError(
             "no such feature file", path, "run `clotho-long extract`, or check --features"
         ) from None
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise FeatureError(
-            f"is not a readable npz file ({error})", path, "delete it and extract it again"
+            f"is not a readable npz file ({reason or type(error).__name__})",
+            path,
+            "delete it and extract it again",
         ) from None
 
 
-def _made_by(arrays: Any) -> dict[str, Any] | None:
-    return json.loads(str(arrays["made_by"])) if "made_by" in arrays.files else None
+def _check_size(path: Path, arrays: Any, key: str) -> tuple[int, ...]:
+    """The shape of an array, once its header is seen to ask for no more memory than the file can fill.
+
+    Raises:
+        FeatureError: header and content disagree, or a small file would unfold to a large array.
+    """
+    name = key if key in arrays.zip.namelist() else f"{key}.npy"
+    with arrays.zip.open(name) as member:
+        version = npy_format.read_magic(member)  # type: ignore[no-untyped-call]
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"array format {version}")
+        read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+        shape, _, dtype = read(member)  # type: ignore[no-untyped-call]
+        header = member.tell()
+    entry = arrays.zip.getinfo(name)
+    asked = math.prod(shape) * dtype.itemsize
+    if asked != entry.file_size - header:
+        raise FeatureError(
+            f"`{key}` {shape} takes {asked} bytes, and {entry.file_size - header} are there",
+            path,
+            "delete it and extract it again",
+        )
+    if asked > HARMLESS_BYTES and asked > MAX_COMPRESSION * entry.compress_size:
+        raise FeatureError(
+            f"`{key}` {shape} unfolds {entry.compress_size} bytes to {asked}", path, "delete it"
+        )
+    return tuple(shape)
+
+
+def _made_by(path: Path, arrays: Any) -> dict[str, Any] | None:
+    if "made_by" not in arrays.files:
+        return None
+    _check_size(path, arrays, "made_by")
+    return parse_note(path, str(arrays["made_by"]))
+
+
+def parse_note(path: Path, text: str) -> dict[str, Any]:
+    """What a `made_by` says; of files by others it may be anything.
+
+    Raises:
+        FeatureError: it is no JSON object.
+        ValueError: it is not JSON.
+    """
+    note = json.loads(text)
+    if not isinstance(note, dict):
+        raise FeatureError("its `made_by` is no JSON object", path, "extract it again")
+    return note

@@ -10,7 +10,6 @@ import dataclasses
 import json
 import logging
 import os
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -25,8 +24,10 @@ from clotho_long.features.files import (
     AUDIO_KEY,
     TEXT_FOLDER,
     TEXT_KEY,
+    UNREADABLE,
     Features,
     audio_file,
+    parse_note,
     read_features,
     text_file,
 )
@@ -147,9 +148,9 @@ def read_index(path: Path) -> PackIndex | None:
                 starts=arrays["starts"],
                 stamps=arrays["stamps"],
                 dim=int(arrays["dim"]),
-                made_by=json.loads(str(arrays["made_by"])),
+                made_by=parse_note(path, str(arrays["made_by"])),
             )
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+    except (*UNREADABLE, FeatureError):
         return None
 
 

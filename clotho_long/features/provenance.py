@@ -50,7 +50,7 @@ def is_done(folder: FeatureFolder, item: str, note: MadeBy, *, overwrite: bool) 
         return False
     differing = [name for name in note if found.get(name) != note[name]]
     raise FeatureError(
-        f"was made with another {' and another '.join(differing)}",
+        _said(found, differing),
         path,
         "give --overwrite to replace it, remove it, or take another folder",
     )
@@ -71,10 +71,18 @@ def refuse_other_makers(folder: FeatureFolder, note: MadeBy, *, replaced: Contai
             continue  # torn: nothing can be read from it, and the store refuses it by name
         if differing := [name for name in SHARED_FACTS if name in note and found.get(name) != note[name]]:
             raise FeatureError(
-                f"was made with another {' and another '.join(differing)}",
+                _said(found, differing),
                 folder.file(item),
                 "write to another folder, or remove what lies in this one",
             )
+
+
+def _said(found: MadeBy, differing: list[str]) -> str:
+    """What is wrong with a file's note; that of a file by others says nothing at all."""
+    if not found:
+        return "does not say what made it"
+    names = {"windows": "window convention", "max_s": "--max-seconds"}
+    return f"was made with another {' and another '.join(names.get(name, name) for name in differing)}"
 
 
 def _plain(note: MadeBy) -> MadeBy:

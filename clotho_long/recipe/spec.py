@@ -7,12 +7,18 @@ Clotho-Moment-Long; what both leave open is marked as our choice.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import ConfigError
+from clotho_long.core.settings import require_range
 from clotho_long.core.units import Hertz, Seconds
+
+LONGEST_CLIP_S: Seconds = 1e6
+MAX_RATE_HZ: Hertz = 768_000
+MAX_RECURRENCES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,8 @@ class Uniform:
     high: float
 
     def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ConfigError(f"uniform from {self.low:g} to {self.high:g} has no end")
         if not self.low <= self.high:
             raise ConfigError(f"uniform from {self.low:g} to {self.high:g} is empty", fix="swap the two")
 
@@ -37,8 +45,8 @@ class Exponential:
     mean: float
 
     def __post_init__(self) -> None:
-        if not self.mean > 0:
-            raise ConfigError(f"mean {self.mean:g} of an exponential is not positive")
+        if not 0 < self.mean < math.inf:
+            raise ConfigError(f"mean {self.mean:g} of an exponential is not positive and finite")
 
     def sample(self, rng: np.random.Generator, size: int) -> list[float]:
         return [float(value) for value in rng.exponential(self.mean, size)]
@@ -59,14 +67,16 @@ class MixtureSpec:
     sample_rate_hz: Hertz = 32_000
 
     def __post_init__(self) -> None:
-        if not (self.clip_duration_s > 0 and self.clip_interval_s > 0 and self.sample_rate_hz > 0):
-            raise ConfigError("clip_duration_s, clip_interval_s and sample_rate_hz must be positive")
+        require_range(self, ("clip_duration_s",), above=True, high=LONGEST_CLIP_S)
+        # the ids of clips are written with one decimal
+        require_range(self, ("clip_interval_s",), low=0.1, high=LONGEST_CLIP_S)
+        require_range(self, ("sample_rate_hz",), low=1, high=MAX_RATE_HZ)
         if not 0 <= self.recurrence_probability <= 1:
             raise ConfigError(f"recurrence_probability {self.recurrence_probability:g} is not in [0, 1]")
         if self.recurrence_probability > 0 and not self.recurrence_counts:
             raise ConfigError("recurrence_counts is empty while recurrence_probability is not 0")
-        if any(count < 1 for count in self.recurrence_counts):
-            raise ConfigError("recurrence_counts must be at least 1")
+        if not all(1 <= count <= MAX_RECURRENCES for count in self.recurrence_counts):
+            raise ConfigError(f"recurrence_counts must be whole numbers from 1 to {MAX_RECURRENCES}")
 
     def num_clips(self, background_length_s: Seconds) -> int:
         """How many clips fit: clip k is [k interval, k interval + duration), inside the recording."""

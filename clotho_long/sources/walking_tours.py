@@ -14,7 +14,9 @@ from pydantic.dataclasses import dataclass
 from clotho_long.audio.io import AUDIO_SUFFIXES
 from clotho_long.core.errors import ConfigError, ManifestError
 from clotho_long.core.records import SPLITS
+from clotho_long.core.settings import shown
 
+MAX_PART = 1e6  # of a ratio
 PUBLISHED_SPLITS = {
     "train": ("Venice", "Stockholm", "Bangkok", "Zurich", "Amsterdam", "Chiang_Mai", "Kuala_Lampur"),
     "valid": ("Singapore",),
@@ -85,9 +87,10 @@ def _parse_ratio(rule: str) -> tuple[float, ...]:
         ratio = tuple(float(part) for part in text.split(","))
     except ValueError:
         ratio = ()
-    if kind != "ratio" or len(ratio) != len(SPLITS) or min(ratio) < 0 or sum(ratio) <= 0:
+    possible = len(ratio) == len(SPLITS) and all(0 <= part <= MAX_PART for part in ratio)
+    if kind != "ratio" or not possible or sum(ratio) <= 0:
         raise ConfigError(
-            f"{rule!r} is no split", "--split", "write `published` or for example `ratio:7,1,2`"
+            f"{shown(rule)} is no split", "--split", "write `published` or for example `ratio:7,1,2`"
         )
     return ratio
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from clotho_long.audio.io import ChannelChoice
-from clotho_long.core.annotations import read_queries
+from clotho_long.core.annotations import read_queries, read_sentences
 from clotho_long.core.errors import ManifestError
 from clotho_long.core.records import Query
 from clotho_long.core.work import Workers
@@ -99,14 +99,14 @@ def extract_annotations(
     overwrite: bool = False,
     workers: Workers,
 ) -> EncodeCounts:
-    """Write the text features of every line of an annotation file.
+    """Write the text features of the `query` of every line of a file; nothing but its `qid` is needed beside.
 
     Raises:
-        ManifestError: the file is missing or malformed, or a qid stands twice.
+        ManifestError: the file is missing, empty or malformed, a query is empty, or a qid stands twice.
         ConfigError, FeatureError: as `encode_recordings`.
     """
     return encode_queries(
-        list(read_queries(path)), features_dir, encoder=encoder, overwrite=overwrite, workers=workers
+        read_sentences(path), features_dir, encoder=encoder, overwrite=overwrite, workers=workers
     )
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from clotho_long.core.errors import FeatureError
 from clotho_long.features.encoders.msclap.audio import AudioTower
+from clotho_long.features.encoders.msclap.front_end import FrontEnd
 from clotho_long.features.encoders.msclap.weights import AUDIO_PREFIX, audio_shapes
 from clotho_long.features.encoders.msclap_reference import reference_htsat
 from tests.random_clap_weights import random_audio_state
@@ -130,11 +130,30 @@ def test_bf16_products_deviate_by_their_rounding_only():
 
 
 @pytest.mark.parametrize("part", ["real", "imag"])
-def test_kernels_that_are_no_fourier_transform_are_refused(part):
+def test_kernels_that_are_no_fourier_transform_are_used_as_they_are(part, caplog):
     state = random_audio_state(SEED)
     weights = {name: state[AUDIO_PREFIX + name] for name in audio_shapes()}
     weights[f"spectrogram_extractor.stft.conv_{part}.weight"][7, 0, 100] += 0.01
-    with pytest.raises(
-        FeatureError, match=r"FILE: its spectrogram kernels are no windowed Fourier transform"
-    ):
-        AudioTower(weights, where=Path("FILE"))
+    caplog.set_level("INFO")
+    front_end = FrontEnd(weights, where=Path("FILE"))
+    assert (
+        "FILE: its spectrogram kernels are no Fourier transform and are used as they are, slower"
+        in caplog.text
+    )
+    frames = torch.randn(2, 3, 1024, generator=torch.Generator().manual_seed(1))
+    kernels = [weights[f"spectrogram_extractor.stft.conv_{p}.weight"][:, 0] for p in ("real", "imag")]
+    expected = sum((frames.double() @ kernel.double().T).square() for kernel in kernels)
+    torch.testing.assert_close(front_end._power(frames).double(), expected, rtol=1e-3, atol=1e-3)
+    assert torch.equal(front_end._power(frames)[1:], front_end._power(frames[1:]))
+
+
+@torch.inference_mode()
+def test_the_kernels_path_equals_the_fourier_path():
+    state = random_audio_state(SEED)
+    weights = {name: state[AUDIO_PREFIX + name] for name in audio_shapes()}
+    fast = FrontEnd(weights, where=Path("FILE"))
+    weights["spectrogram_extractor.stft.conv_real.weight"][7, 0, 100] += 2e-5  # just past the tolerance
+    slow = FrontEnd(weights, where=Path("FILE"))
+    assert slow.window is None
+    windows = synthetic_windows()["noise"][None]
+    torch.testing.assert_close(slow(windows), fast(windows), rtol=1e-3, atol=1e-3)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import collections
+import errno
 import pickle
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 
 from amr_model.checkpoint import (
     Checkpoint,
+    _write,
     convert,
     initialise,
     load_checkpoint,
@@ -27,6 +30,7 @@ from amr_model.errors import TrainingError
 from amr_model.public.presets import compat_dcase, compat_lighthouse
 from amr_model.public.renaming import convert_foreign, key_table
 from clotho_long.core.errors import ConfigError
+from clotho_long.core.files import atomic_path
 from clotho_long.core.settings import override
 from tests.model.builders import make_batch, make_model, small
 
@@ -107,6 +111,82 @@ def test_any_other_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(TrainingError, match=r"a\.pt: "):
         load_checkpoint(path)
+
+
+def test_a_full_disk_is_said_as_such(tmp_path: Path) -> None:
+    config = small("S1")
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    with pytest.raises(OSError, match="No space left on device"):
+        _write({"model": make_model(config).state_dict()}, full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.pt'"), atomic_path(tmp_path / "a.pt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_sizes_are_compared_before_memory_is_taken(tmp_path: Path) -> None:
+    config = small("S1")
+    checkpoint = Checkpoint(config=config, model=make_model(config).state_dict())
+    save_checkpoint(tmp_path / "a.pt", checkpoint)
+    content = torch.load(tmp_path / "a.pt", weights_only=True)
+    content["config"]["model"] |= {"hidden_dim": 65536, "feedforward_dim": 65536, "encoder_layers": 40}
+    torch.save(content, tmp_path / "a.pt")  # 1.4 TB of weights, by its settings
+    with pytest.raises(TrainingError, match=r"weights do not fit the model \(.* and \d+ more\)"):
+        load_model(tmp_path / "a.pt", CPU)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": 3}, {"model": [1]}, {"model": {"x": 1}}, {"history": 5}, {"training": {"epoch": 1}},
+        {"training": 7}, {"config": None},
+    ],
+)  # fmt: skip
+def test_a_checkpoint_with_foreign_parts_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    config = small("S1")
+    save_checkpoint(tmp_path / "a.pt", Checkpoint(config=config, model=make_model(config).state_dict()))
+    torch.save({**torch.load(tmp_path / "a.pt", weights_only=True), **change}, tmp_path / "a.pt")
+    with pytest.raises(TrainingError, match=r"a\.pt: is a damaged checkpoint; copy or make the file again"):
+        load_checkpoint(tmp_path / "a.pt")
+
+
+def test_paths_may_be_texts(tmp_path: Path) -> None:
+    config = small("S1")
+    save_checkpoint(tmp_path / "a.pt", Checkpoint(config=config, model=make_model(config).state_dict()))
+    assert load_model(str(tmp_path / "a.pt"), CPU)[1] == config
+    convert(str(tmp_path / "a.pt"), str(tmp_path / "b.pt"))
+    assert load_checkpoint(str(tmp_path / "b.pt")).config == config
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (EasyDict(nheads=0), "options are out of range"),
+        (EasyDict(nheads="many"), "of another kind"),
+        (EasyDict(nheads=2, dropout=2.0), "options are out of range"),
+        ([3], "`opt` holds no options"),
+    ],
+)
+def test_public_options_out_of_range_are_refused(tmp_path: Path, options: Any, message: str) -> None:
+    config = override(compat_lighthouse("qd_detr"), PUBLIC_SIZES)
+    path = write_public(tmp_path / "best.ckpt", public_state("qd_detr", config), options)
+    with pytest.raises(TrainingError, match=message):
+        load_checkpoint(path)
+
+
+def test_objects_of_any_class_beside_the_tensors_are_plain_values(tmp_path: Path) -> None:
+    config = override(compat_lighthouse("qd_detr"), PUBLIC_SIZES)
+    options = argparse.Namespace(nheads=2, seen={1, 2}, at=Path("x"), loss=np.float64(3.0), left=[EasyDict()])
+    path = write_public(tmp_path / "best.ckpt", public_state("qd_detr", config), options)
+    assert load_checkpoint(path).config.model.num_heads == 2
+
+
+def test_the_later_generation_is_chosen_by_name(tmp_path: Path) -> None:
+    config = override(compat_lighthouse("qd_detr"), PUBLIC_SIZES)
+    path = write_public(tmp_path / "best.ckpt", public_state("qd_detr", config), EasyDict(nheads=2))
+    assert load_checkpoint(path).config.model.cross_mask == "reference"
+    later = load_checkpoint(path, cross_mask="item").config
+    assert later == override(load_checkpoint(path).config, ["model.cross_mask=item"])
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

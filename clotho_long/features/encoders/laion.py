@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from clotho_long.core.devices import find_device
 from clotho_long.core.errors import ConfigError, FeatureError
 from clotho_long.core.units import Hertz
 from clotho_long.features.encoder import Matrix
@@ -95,5 +96,4 @@ def load_laion(weights: Path | None = None, device: str = "auto", precision: str
         ) from None
     if model.config.audio_config.enable_fusion:
         raise FeatureError("is a fused model, which picks parts at random", source, f"use {HUB_REPOSITORY}")
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    return LaionEncoder(model, spectrogram, tokenizer, torch.device(chosen))
+    return LaionEncoder(model, spectrogram, tokenizer, find_device(device))

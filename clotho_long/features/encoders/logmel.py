@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from clotho_long.core.devices import check_device_name
 from clotho_long.core.errors import ConfigError
 from clotho_long.core.units import Hertz
 
@@ -61,9 +62,12 @@ class LogMelEncoder:
             raise ConfigError(
                 "logmel has no weights", "--weights", "leave it out, or choose another --encoder"
             )
+        check_device_name(device)
         if device not in ("auto", "cpu") or precision != "float32":
             raise ConfigError(
-                f"logmel runs on the cpu in float32, not on {device} in {precision}", "--encoder"
+                f"logmel runs on the cpu in float32, not on {device} in {precision}",
+                "--encoder",
+                "leave --device and --precision out, or choose another --encoder",
             )
 
     def provenance(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from clotho_long.core.devices import find_device
 from clotho_long.core.errors import ConfigError, FeatureError
 from clotho_long.core.units import Hertz
 from clotho_long.features.encoder import Matrix
@@ -121,7 +122,7 @@ def load_msclap(
 
     Args:
         weights: `CLAP_weights_2023.pth`; without it the Hugging Face cache is searched, then the hub.
-        device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`.
+        device: as `clotho_long.core.devices.find_device` reads it.
         precision: `float32`, `tf32` (NVIDIA GPUs) or `bf16` (GPUs and processors that compute in it).
         tokenizer: folder with GPT-2's vocabulary; without it a folder `gpt2` beside the weights, then the
             Hugging Face cache, then the hub. Only text needs it.
@@ -131,7 +132,7 @@ def load_msclap(
         ConfigError: the device or the precision does not exist here.
         FeatureError: the weights are missing or do not fit.
     """
-    chosen = _device(device)
+    chosen = find_device(device)
     _check_precision(precision, chosen)
     kernel = load_kernel() if native and chosen.type == "cpu" and precision == "float32" else None
     logger.debug("audio tower: %s", "compiled kernel" if kernel else f"torch on {chosen}")
@@ -142,20 +143,6 @@ def load_msclap(
         tokenizer=tokenizer,
         kernel=kernel,
     )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"no device is called {name!r}", "--device", "use auto, cpu or cuda") from None
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"the encoder does not run on {name!r}", "--device", "use auto, cpu or cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"there is no GPU {name!r} here", "--device", "use --device cpu")
-    return device
 
 
 def _check_precision(precision: str, device: torch.device) -> None:

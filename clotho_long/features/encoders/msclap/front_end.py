@@ -10,6 +10,7 @@ whatever its settings say, and applies it to 44.1 kHz: recomputing it from the s
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clotho_long.core.errors import FeatureError
 from clotho_long.features.encoders.msclap.layout import SIDE, window_order
 
 WINDOW_SAMPLES = 44100
@@ -30,6 +30,8 @@ SMALLEST_POWER = 1e-10  # -100 dB, torchlibrosa's `amin`
 NORM_EPSILON = 1e-5
 PATCH = 4
 PIECES = 4  # the stretched spectrogram is cut into this many
+logger = logging.getLogger(__name__)
+
 # Saved kernels are float32; a window times a cosine differs from them by their rounding.
 KERNEL_TOLERANCE = 1e-5
 
@@ -37,7 +39,8 @@ KERNEL_TOLERANCE = 1e-5
 class FrontEnd(nn.Module):
     """[window, 44100] in [-1, 1] -> [window, 4096, 16] patches in window order; always in float32."""
 
-    window: Tensor
+    window: Tensor | None
+    kernels: Tensor | None
     mel_bank: Tensor
     gain: Tensor
     shift: Tensor
@@ -46,7 +49,15 @@ class FrontEnd(nn.Module):
 
     def __init__(self, weights: Mapping[str, Tensor], *, where: Path) -> None:
         super().__init__()
-        self.register_buffer("window", _stft_window(weights, where))
+        kernels = _kernels(weights)
+        window = _stft_window(*kernels)
+        self.register_buffer("window", window)
+        # [sample, 2 bin]: the kernels as they are, where no Fourier transform gives their numbers
+        self.register_buffer("kernels", None if window is not None else torch.cat(kernels).T.contiguous())
+        if window is None:
+            logger.info(
+                "%s: its spectrogram kernels are no Fourier transform and are used as they are", where
+            )
         self.register_buffer("mel_bank", weights["logmel_extractor.melW"].contiguous())
         gain = weights["bn0.weight"] / (weights["bn0.running_var"] + NORM_EPSILON).sqrt()
         self.register_buffer("gain", gain * (10 / math.log(10)))  # decibels from natural logarithms
@@ -54,10 +65,19 @@ class FrontEnd(nn.Module):
         self.register_buffer("stretch", _stretch_matrix())
         self.register_buffer("order", window_order(SIDE, shifted=False))
 
+    def _power(self, frames: Tensor) -> Tensor:
+        """[window, frame, sample] -> [window, frame, bin]."""
+        if self.window is not None:
+            return torch.view_as_real(torch.fft.rfft(frames * self.window)).square().sum(-1)
+        assert self.kernels is not None, "one of the two is there"
+        # frame by frame window: the numbers of a window must not depend on its neighbours
+        spectra = torch.stack([one @ self.kernels for one in frames.contiguous()])
+        real, imaginary = spectra.square().chunk(2, dim=-1)
+        return real + imaginary
+
     def forward(self, windows: Tensor) -> Tensor:
         padded = F.pad(windows, (FFT_SIZE // 2, FFT_SIZE // 2), mode="reflect")
-        frames = padded.unfold(1, FFT_SIZE, HOP) * self.window  # [window, frame, sample]
-        power = torch.view_as_real(torch.fft.rfft(frames)).square().sum(-1)
+        power = self._power(padded.unfold(1, FFT_SIZE, HOP))  # [window, frame, bin]
         level = (power @ self.mel_bank).clamp_(min=SMALLEST_POWER).log_()
         picture = self.stretch @ torch.addcmul(self.shift, level, self.gain)  # [window, 1024, mel]
         # time = piece, column, j; frequency inside a piece = row, i
@@ -66,10 +86,15 @@ class FrontEnd(nn.Module):
         return patches.index_select(1, self.order)
 
 
-def _stft_window(weights: Mapping[str, Tensor], where: Path) -> Tensor:
-    """The analysis window, once the saved kernels are shown to be nothing but a windowed DFT."""
-    real = weights["spectrogram_extractor.stft.conv_real.weight"][:, 0].double()
-    imaginary = weights["spectrogram_extractor.stft.conv_imag.weight"][:, 0].double()
+def _kernels(weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """[bin, sample] real and imaginary analysis kernels."""
+    real, imaginary = (weights[f"spectrogram_extractor.stft.conv_{part}.weight"] for part in ("real", "imag"))
+    return real[:, 0], imaginary[:, 0]
+
+
+def _stft_window(real: Tensor, imaginary: Tensor) -> Tensor | None:
+    """The analysis window, if the saved kernels are nothing but a windowed DFT."""
+    real, imaginary = real.double(), imaginary.double()
     window = real[0]
     phase = torch.outer(torch.arange(FFT_SIZE // 2 + 1), torch.arange(FFT_SIZE)) % FFT_SIZE
     angle = phase.double() * (2 * math.pi / FFT_SIZE)
@@ -77,13 +102,7 @@ def _stft_window(weights: Mapping[str, Tensor], where: Path) -> Tensor:
         (real - window * angle.cos()).abs().max().item(),
         (imaginary + window * angle.sin()).abs().max().item(),
     )
-    if not deviation < KERNEL_TOLERANCE:
-        raise FeatureError(
-            f"its spectrogram kernels are no windowed Fourier transform (off by {deviation:.2g})",
-            where,
-            "this encoder computes a plain STFT; use the published weights",
-        )
-    return window.float()
+    return window.float() if deviation < KERNEL_TOLERANCE else None
 
 
 def _stretch_matrix() -> Tensor:

@@ -2,15 +2,15 @@
 
 `CLAP_weights_2023.pth` (hub repository `microsoft/msclap`) is a dict whose `model` is the state of the whole
 CLAP: HTS-AT and its projection, GPT-2 and its projection, `logit_scale`. `msclap` itself loads it with
-`strict=False`, which hides missing weights; here every key is accounted for.
+`strict=False`, which hides missing weights; here all that the embeddings depend on must be there in its
+shape, and what nobody needs is named and left aside.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import hashlib
-import pickle
-import zipfile
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import FeatureError
+from clotho_long.core.tensor_files import TensorFileError, read_tensor_file
 from clotho_long.features.encoders.msclap.hub import hub_file
 from clotho_long.features.encoders.msclap.layout import (
     DEPTHS,
@@ -50,7 +51,9 @@ CONSTANTS = (
     f"{AUDIO_PREFIX}layers.*.attn.relative_position_index",
     f"{AUDIO_PREFIX}layers.*.attn_mask",
 )
-MAX_NAMES_IN_ERROR = 5
+MAX_NAMES = 5
+
+logger = logging.getLogger(__name__)
 
 State = Mapping[str, torch.Tensor]
 
@@ -66,13 +69,14 @@ class Weights:
     unused: tuple[str, ...]  # keys of the file that neither tower needs
 
 
-def find_weights(weights: Path | None) -> Path:
+def find_weights(weights: Path | str | None) -> Path:
     """The weights file: `weights` if given, else from the Hugging Face cache, else downloaded into it.
 
     Raises:
         FeatureError: there is no such file, or it can be neither found nor downloaded.
     """
     if weights is not None:
+        weights = Path(weights)
         if not weights.is_file():
             raise FeatureError("no such weights file", weights, "check --weights")
         return weights
@@ -87,7 +91,7 @@ def read_weights(path: Path) -> Weights:
     Tensors are mapped from the file where its format allows, so a tower that is not used takes no memory.
 
     Raises:
-        FeatureError: the file is no checkpoint, or a key is missing, unexpected or of another shape.
+        FeatureError: the file is no checkpoint, or a weight is missing, no number or of another shape.
     """
     state = read_state(path)
     expected = {
@@ -95,22 +99,23 @@ def read_weights(path: Path) -> Weights:
         **{TEXT_PREFIX + key: shape for key, shape in text_shapes().items()},
     }
     surplus = state.keys() - expected.keys()
-    unexpected = [key for key in surplus if not _matches(key, (*UNUSED, *CONSTANTS))]
+    unknown = sorted(key for key in surplus if not _matches(key, (*UNUSED, *CONSTANTS)))
     misshapen = [
         f"{key} {tuple(state[key].shape)} instead of {shape}"
         for key, shape in expected.items()
         if key in state and tuple(state[key].shape) != shape
     ]
     _refuse(path, "lacks", [key for key in expected if key not in state])
-    _refuse(path, "holds unexpected", unexpected)
     _refuse(path, "holds misshapen", misshapen)
     _refuse(path, "holds other constants than HTS-AT's in", _changed_constants(state))
+    if unknown:
+        logger.info("%s: %s left aside, which this encoder does not need", path, _some(unknown))
     return Weights(
         path=path,
         sha256=_sha256(path),
         audio={key: state[AUDIO_PREFIX + key].float() for key in audio_shapes()},
         text={key: state[TEXT_PREFIX + key].float() for key in text_shapes()},
-        unused=tuple(sorted(key for key in surplus if _matches(key, UNUSED))),
+        unused=tuple(sorted(key for key in surplus if not _matches(key, CONSTANTS))),
     )
 
 
@@ -179,19 +184,17 @@ def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
 
 def _load(path: Path) -> Any:
     try:
-        # only the zip format of torch >= 1.6 can be mapped
-        mapped = zipfile.is_zipfile(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FeatureError(
-            f"is not a readable checkpoint ({reason})", path, f"use {HUB_FILE} of {HUB_REPOSITORY}"
-        ) from None
+        return read_tensor_file(path, mapped=True)
+    except TensorFileError as error:
+        raise FeatureError(error.problem, path, f"use {HUB_FILE} of {HUB_REPOSITORY}") from None
 
 
 def _without_wrapper(content: Any, path: Path) -> State:
     state = content.get("model", content) if isinstance(content, Mapping) else content
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    # whatever lies beside the tensors (counters, options, an optimiser) is not theirs
+    tensors = state.items() if isinstance(state, Mapping) else ()
+    state = {key: value for key, value in tensors if isinstance(value, torch.Tensor)}
+    if not state:
         raise FeatureError("holds no state of a CLAP", path, f"use {HUB_FILE} of {HUB_REPOSITORY}")
     # saved from DistributedDataParallel, every key is prefixed
     return {str(key).removeprefix("module."): value for key, value in state.items()}
@@ -202,7 +205,7 @@ def _changed_constants(state: State) -> list[str]:
     changed = []
     for key, value in state.items():
         if _matches(key, CONSTANTS):
-            ours = index if key.endswith("index") else masks.get(len(value))
+            ours = index if key.endswith("index") else masks.get(len(value) if value.ndim else 0)
             if ours is None or not torch.equal(value.to(ours.dtype), ours):
                 changed.append(key)
     return changed
@@ -214,9 +217,12 @@ def _matches(key: str, patterns: Iterable[str]) -> bool:
 
 def _refuse(path: Path, verb: str, keys: list[str]) -> None:
     if keys:
-        named = ", ".join(sorted(keys)[:MAX_NAMES_IN_ERROR])
-        rest = f" and {len(keys) - MAX_NAMES_IN_ERROR} more" if len(keys) > MAX_NAMES_IN_ERROR else ""
-        raise FeatureError(f"{verb} {named}{rest}", path, f"use {HUB_FILE} of {HUB_REPOSITORY}")
+        raise FeatureError(f"{verb} {_some(sorted(keys))}", path, f"use {HUB_FILE} of {HUB_REPOSITORY}")
+
+
+def _some(names: list[str]) -> str:
+    rest = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f"{', '.join(names[:MAX_NAMES])}{rest}"
 
 
 def _sha256(path: Path) -> str:
