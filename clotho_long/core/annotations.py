@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from clotho_long.core.errors import ManifestError
 from clotho_long.core.jsonl import at_line, read_lines, write_lines
 from clotho_long.core.records import Moment, Query
 
@@ -26,7 +27,15 @@ def write_queries(path: Path, queries: Iterable[Query]) -> int:
 
 
 def query_from_json(value: Any) -> Query:
-    """One annotation from its JSON object; windows keep the order in which they are listed."""
+    """One annotation from its JSON object; windows keep the order in which they are listed.
+
+    Raises:
+        ManifestError, KeyError, TypeError, ValueError: the value is no annotation; `at_line` says it.
+    """
+    if not isinstance(value, dict):
+        raise ManifestError("malformed (not a JSON object)")
+    if value["qid"] is None:
+        raise ManifestError("field qid: is null")
     windows = value.get("relevant_windows") or []
     return Query(
         qid=str(value["qid"]),

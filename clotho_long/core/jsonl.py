@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,18 @@ def read_lines(path: Path) -> Iterator[tuple[str, Any]]:
     Raises:
         ManifestError: the file is missing or unreadable, or a line is not JSON.
     """
+    for where, value in scan_lines(path):
+        if isinstance(value, ManifestError):
+            raise value
+        yield where, value
+
+
+def scan_lines(path: Path) -> Iterator[tuple[str, Any | ManifestError]]:
+    """`read_lines` that goes on: a line that is not JSON comes as its error.
+
+    Raises:
+        ManifestError: the file is missing or unreadable.
+    """
     try:
         with (
             gzip.open(path, "rt", encoding="utf-8-sig")
@@ -31,16 +44,19 @@ def read_lines(path: Path) -> Iterator[tuple[str, Any]]:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     where = f"{path}:{number}"
-                    try:
-                        yield where, json.loads(line)
-                    except json.JSONDecodeError as error:
-                        raise ManifestError(
-                            f"not a line of JSON ({error.msg})", where, "repair or remove the line"
-                        ) from None
+                    yield where, _parsed(line, where)
     except FileNotFoundError:
         raise ManifestError("no such file", path, "check the path, or run the step that writes it") from None
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise ManifestError(f"cannot be read ({error})", path, "check that it is a jsonl file") from None
+
+
+def _parsed(line: str, where: str) -> Any | ManifestError:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        problem = getattr(error, "msg", str(error))
+        return ManifestError(f"not a line of JSON ({problem})", where, "repair or remove the line")
 
 
 def write_lines(path: Path, values: Iterable[Any]) -> int:
@@ -74,10 +90,9 @@ def at_line(where: str, build: Any) -> Any:
         raise type(error)(error.problem, error.where or where, error.fix or "correct the line") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise ManifestError(
-            f"field {field}: {first['msg'][0].lower()}{first['msg'][1:]}", where, "correct the line"
-        ) from None
+        place = "".join(f"field {part}: " for part in [".".join(map(str, first["loc"]))] if part)
+        message = f"{first['msg'][0].lower()}{first['msg'][1:]}"
+        raise ManifestError(f"{place}{message}", where, "correct the line") from None
     except KeyError as error:
         raise ManifestError(f"field {error.args[0]} is missing", where, "add it") from None
     except (TypeError, ValueError, AttributeError) as error:

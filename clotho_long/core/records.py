@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import ManifestError
 from clotho_long.core.units import Decibels, Seconds
 
 SPLITS = ("train", "valid", "test")
+FINITE = ConfigDict(allow_inf_nan=False)
+
+
+def check_id(text: str, what: str) -> None:
+    """Ids become the names of files, so they must not lead elsewhere or hide the file.
+
+    Args:
+        what: what the id is of, for the message.
+
+    Raises:
+        ManifestError: the id is empty, begins with a dot, or holds a path separator, a line break or a NUL.
+    """
+    if not text or text[0] == "." or any(character in "/\\\0\n\r" for character in text):
+        raise ManifestError(
+            f"{what} {text!r} cannot name a file", fix="take out slashes, line breaks and leading dots"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +47,7 @@ class Moment:
         return self.offset_s - self.onset_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=FINITE)
 class Query:
     """A sentence, the recording it is asked of, and every moment that answers it, as listed."""
 
@@ -39,6 +56,9 @@ class Query:
     recording_id: str
     duration_s: Seconds
     moments: tuple[Moment, ...]
-    foreground_db: Decibels | None = (
-        None  # peak of the event over the background's RMS; None for real recordings
-    )
+    # peak of the event over the background's RMS; None for real recordings
+    foreground_db: Decibels | None = None
+
+    def __post_init__(self) -> None:
+        check_id(self.qid, "qid")
+        check_id(self.recording_id, "recording")
