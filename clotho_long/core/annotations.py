@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clotho_long.core.errors import ManifestError
-from clotho_long.core.jsonl import at_line, read_lines, write_lines
+from clotho_long.core.jsonl import at_line, dump_lines, read_lines, write_lines
 from clotho_long.core.records import Moment, Query
 
 
@@ -24,6 +24,11 @@ def read_queries(path: Path) -> Iterator[Query]:
 def write_queries(path: Path, queries: Iterable[Query]) -> int:
     """Write annotations in the Lighthouse format, atomically. Returns the count."""
     return write_lines(path, map(query_to_json, queries))
+
+
+def dump_queries(queries: Iterable[Query]) -> bytes:
+    """What `write_queries` writes."""
+    return dump_lines(map(query_to_json, queries))
 
 
 def query_from_json(value: Any) -> Query:

@@ -61,12 +61,16 @@ def _parsed(line: str, where: str) -> Any | ManifestError:
 
 def write_lines(path: Path, values: Iterable[Any]) -> int:
     """Write one JSON object a line, atomically; `.gz` is packed without a time stamp. Returns the count."""
-    lines = [json.dumps(value) + "\n" for value in values]
-    content = "".join(lines).encode()
+    content = dump_lines(values)
     with atomic_path(path) as part:
         # a fixed time stamp, so that equal content gives equal bytes
         part.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
-    return len(lines)
+    return content.count(b"\n")
+
+
+def dump_lines(values: Iterable[Any]) -> bytes:
+    """What `write_lines` writes."""
+    return "".join(json.dumps(value) + "\n" for value in values).encode()
 
 
 def read_records(path: Path, kind: type[Record]) -> Iterator[Record]:
@@ -76,10 +80,32 @@ def read_records(path: Path, kind: type[Record]) -> Iterator[Record]:
         yield at_line(where, lambda value=value: adapter.validate_python(value))
 
 
+def scan_records(path: Path, kind: type[Record]) -> Iterator[Record | ManifestError]:
+    """`read_records` that goes on: a line that holds no such record comes as its error."""
+    adapter = TypeAdapter(kind)
+    for where, value in scan_lines(path):
+        if isinstance(value, ManifestError):
+            yield value
+            continue
+        try:
+            yield at_line(where, lambda value=value: adapter.validate_python(value))
+        except ManifestError as error:
+            yield error
+
+
 def write_records(path: Path, records: Iterable[Any], kind: type[Any]) -> int:
     """Write records of one kind, one a line, atomically. Returns the count."""
+    return write_lines(path, _plain(records, kind))
+
+
+def dump_records(records: Iterable[Any], kind: type[Any]) -> bytes:
+    """What `write_records` writes."""
+    return dump_lines(_plain(records, kind))
+
+
+def _plain(records: Iterable[Any], kind: type[Any]) -> Iterator[Any]:
     adapter = TypeAdapter(kind)
-    return write_lines(path, (adapter.dump_python(record, mode="json") for record in records))
+    return (adapter.dump_python(record, mode="json") for record in records)
 
 
 def at_line(where: str, build: Any) -> Any:

@@ -93,7 +93,8 @@ def test_a_malformed_csv_is_an_error_with_its_line(tmp_path: Path, content: byte
 
 
 def measured(root: Path, file: str) -> Foreground | Skipped:
-    return measure_event(root, CaptionedFile(split="train", file=file, captions=tuple(FIVE)), trim_db=5.0)
+    found = CaptionedFile(split="train", event_id=Path(file).stem, file=file, captions=tuple(FIVE))
+    return measure_event(root, found, trim_db=5.0)
 
 
 def test_an_event_is_measured_and_an_unusable_one_skipped_with_its_reason(tmp_path: Path) -> None:
