@@ -24,7 +24,7 @@ ROUNDING_S = 0.05 + 1e-9
 
 
 def check(corpus: Corpus, *, workers: Workers | None = None) -> Iterator[str]:
-    """Yield every problem as `FILE[:LINE]: what is wrong; what to do`; nothing means that the corpus is whole.
+    """Yield every problem as `FILE[:LINE]: what is wrong; what to do`; nothing means a whole corpus.
 
     Looks at the annotations (schema, unique qids, windows in order and inside), the recipes (that annotations
     say what they say, that they are what was planned for these sources), rendered audio (rate, length) and

@@ -64,7 +64,7 @@ class MixtureSources:
         """The task of one clip.
 
         Raises:
-            ManifestError: the recipe names a source that the scan did not find, or lacks what only a scan knows.
+            ManifestError: the recipe names a source that was not found, or lacks what only a scan knows.
         """
         where = self._corpus.recipes_file(recipe.split)
         return MixtureTask(
