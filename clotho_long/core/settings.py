@@ -35,13 +35,15 @@ def load_config(kind: type[Config], path: Path, overrides: Iterable[str] = ()) -
     if not isinstance(values, dict):
         raise ConfigError("is not a mapping of settings", path, "write `key: value` lines")
     given = list(overrides)
-    return build_config(kind, _merged(values, given), where=f"{path} with --set" if given else str(path))
+    return build_config(
+        kind, _merged(kind, values, given), where=f"{path} with --set" if given else str(path)
+    )
 
 
 def override(config: Config, overrides: Iterable[str]) -> Config:
     """A copy of a config with `key=value` overrides applied; values are read as YAML."""
     values = TypeAdapter(type(config)).dump_python(config, mode="json")
-    return build_config(type(config), _merged(values, overrides), where="--set")
+    return build_config(type(config), _merged(type(config), values, overrides), where="--set")
 
 
 def build_config(kind: type[Config], values: Mapping[str, Any], *, where: str) -> Config:
@@ -63,21 +65,40 @@ def to_plain(config: Any) -> dict[str, Any]:
     return plain
 
 
-def _merged(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    merged = dict(values)
+def _merged(kind: Any, values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    merged: dict[str, Any] = dict(_with_units(kind, values))
+    given: dict[str, str] = {}  # setting -> how it was spelt
     for text in overrides:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
             raise ConfigError(
                 f"{text!r} is not KEY=VALUE", "--set", "write for example --set clip_duration_s=120"
             )
+        spelt = name.strip()
+        full = _full_name(kind, spelt)
+        if given.setdefault(full, spelt) != spelt:
+            raise ConfigError(f"{full} is given twice, as {given[full]} and {spelt}", "--set", "give it once")
         section = merged
-        *parents, key = name.strip().split(".")
+        *parents, key = full.split(".")
         for parent in parents:
             section[parent] = dict(section.get(parent) or {})
             section = section[parent]
         section[key] = yaml.safe_load(value)
     return merged
+
+
+def _full_name(kind: Any, name: str) -> str:
+    """`gap.mean` -> `gap_s.mean`: the name with the units that were left out."""
+    key, dot, rest = name.partition(".")
+    if not dataclasses.is_dataclass(kind):
+        return name
+    full = _with_unit(key, {field.name for field in dataclasses.fields(kind)})
+    return f"{full}.{_full_name(typing.get_type_hints(kind).get(full), rest)}" if dot else full
+
+
+def _with_unit(key: str, fields: set[str]) -> str:
+    named = [f"{key}_{unit}" for unit in UNITS if f"{key}_{unit}" in fields]
+    return named[0] if key not in fields and len(named) == 1 else key
 
 
 def _with_units(kind: Any, values: Any) -> Any:
@@ -88,8 +109,9 @@ def _with_units(kind: Any, values: Any) -> Any:
     hints = typing.get_type_hints(kind)
     spelled = {}
     for key, value in values.items():
-        named = [f"{key}_{unit}" for unit in UNITS if f"{key}_{unit}" in fields]
-        name = named[0] if key not in fields and len(named) == 1 else key
+        name = _with_unit(key, fields)
+        if name in spelled:
+            raise ConfigError(f"{name} is given twice, with and without its unit", fix="give it once")
         spelled[name] = _with_units(hints.get(name), value)
     return spelled
 

@@ -23,6 +23,7 @@ from clotho_long.stages.plan import (
     PlanCounts,
     captions_of,
     query_of,
+    refuse_repeated,
     tour_of,
     write_plan,
     write_recipes_and_queries,
@@ -71,6 +72,7 @@ def plan_from_manifest(corpus: Corpus, manifest: Path, *, allow_differences: boo
             "(in a pipeline --set allow_differences=true)",
         )
     made_by = {"manifest": manifest.name, "manifest_fingerprint": _manifest_fingerprint(manifest)}
+    refuse_repeated(taken, manifest)
     kept_aside = write_plan(corpus, taken, captions_of(foregrounds.values()), made_by=made_by)
     return _counts(taken, notes + kept_aside)
 
@@ -104,6 +106,7 @@ def import_recipes(corpus: Corpus, files: Iterable[Path]) -> PlanCounts:
             queries[split] += [
                 query_of(known, event, text) for event, text in zip(known.events, captions, strict=True)
             ]
+    refuse_repeated(imported, ", ".join(map(str, paths.values())))
     made_by = {"imported": [path.name for path in paths.values()]}
     kept_aside = write_recipes_and_queries(corpus, imported, queries, made_by=made_by)
     return _counts(imported, (*notes, *kept_aside))

@@ -40,9 +40,10 @@ def check(corpus: Corpus, *, workers: Workers | None = None) -> Iterator[str]:
             yield from _recipes(corpus, plans[-1])
     if not plans:
         yield f"{corpus.root / 'text'}: holds no annotations; run `clotho-long plan`"
-    yield from _page(corpus, plans)
+    of_page = list(_page(corpus, plans))
+    yield from of_page
     tasks: dict[str, MixtureTask] = {}
-    yield from _sources(corpus, plans, tasks)
+    yield from (problem for problem in _sources(corpus, plans, tasks) if problem not in of_page)
     yield from check_files(
         corpus,
         {plan.split: plan.recipes for plan in plans},

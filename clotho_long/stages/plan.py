@@ -157,7 +157,7 @@ def write_plan(
     """Write recipes, annotations and the page that says what made them; notes tell of an older plan.
 
     Raises:
-        ManifestError: a caption is missing, or a clip or a qid stands twice.
+        ManifestError: a caption is missing.
     """
     queries = {split: list(queries_of(recipes, captions)) for split, recipes in recipes_of.items()}
     return write_recipes_and_queries(corpus, recipes_of, queries, made_by=made_by)
@@ -174,7 +174,6 @@ def write_recipes_and_queries(
 
     An older plan that differs is set aside with all its splits: half of one and half of another is no corpus.
     """
-    _refuse_repeated(recipes_of)
     identity = plan_fingerprint(recipe for recipes in recipes_of.values() for recipe in recipes)
     notes = _set_older_plan_aside(corpus, recipes_of, queries_of_split)
     for split, recipes in recipes_of.items():
@@ -206,8 +205,12 @@ def _scan_fingerprint(corpus: Corpus) -> str | None:
     return found
 
 
-def _refuse_repeated(recipes_of: dict[str, list[ClipRecipe]]) -> None:
-    """A clip's id and a query's qid name files: each is there once in a corpus."""
+def refuse_repeated(recipes_of: Mapping[str, Sequence[ClipRecipe]], where: object) -> None:
+    """A clip's id and a query's qid name files: each is there once in a corpus.
+
+    Raises:
+        ManifestError: one stands twice, in what comes from `where`.
+    """
     recipes = [recipe for recipes in recipes_of.values() for recipe in recipes]
     ids = Counter(recipe.recording_id for recipe in recipes)
     qids = Counter(event.qid for recipe in recipes for event in recipe.events)
@@ -215,7 +218,8 @@ def _refuse_repeated(recipes_of: dict[str, list[ClipRecipe]]) -> None:
         if repeated := [name for name, count in counts.items() if count > 1]:
             raise ManifestError(
                 f"{what} {repeated[0]!r} stands {counts[repeated[0]]} times ({len(repeated)} such)",
-                fix="give each its own",
+                where,
+                "give each its own",
             )
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from clotho_long.core.errors import ConfigError, ManifestError
 from clotho_long.core.records import Query
-from clotho_long.core.settings import override
+from clotho_long.core.settings import load_config, override
 from clotho_long.recipe.records import recording_id_of
 from clotho_long.recipe.sample import Candidate, sample_clip
 from clotho_long.recipe.spec import CLOTHO_MOMENT, CLOTHO_MOMENT_LONG, Exponential, MixtureSpec, Uniform
@@ -167,6 +168,19 @@ def test_a_recipe_holds_finite_numbers(change: dict[str, float]) -> None:
 def test_a_recipe_that_cannot_be_mixed_cannot_be_built(change: dict[str, object], complaint: str) -> None:
     with pytest.raises(ManifestError, match=complaint):
         make_recipe(**change)
+
+
+@pytest.mark.parametrize(
+    "twice", [("clip_duration=30", "clip_duration_s=10"), ("gap_s.mean=3", "gap.mean=4")]
+)
+def test_a_setting_in_two_spellings_is_an_error(twice: tuple[str, str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"(clip_duration_s|gap_s\.mean) is given twice, as "):
+        override(CLOTHO_MOMENT_LONG, twice)
+    assert override(CLOTHO_MOMENT_LONG, [twice[0], twice[0]]) == override(CLOTHO_MOMENT_LONG, twice[:1])
+    settings = tmp_path / "settings.yml"
+    settings.write_text("clip_duration: 30\nclip_duration_s: 10\n")
+    with pytest.raises(ConfigError, match="clip_duration_s is given twice"):
+        load_config(MixtureSpec, settings)
 
 
 def test_a_setting_may_be_named_without_its_unit() -> None:

@@ -355,6 +355,14 @@ def test_stats_count_and_draw(corpus: Corpus, tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("name", ["corpus.xyz", "corpus"])
+def test_a_picture_of_unknown_kind_is_one_line(corpus: Corpus, tmp_path: Path, name: str) -> None:
+    result = run_cli("stats", corpus.root, "--plot", tmp_path / name)
+    assert result.exit_code == 1
+    assert f"error: {tmp_path / name}: is no picture's name; suffixes are " in result.output
+    assert ".png" in result.output
+
+
 def test_an_event_is_silent_after_all(corpus: Corpus) -> None:
     """A recipe may cut a silent second out of a file that sounds elsewhere: named, not divided by zero."""
     recipes = list(corpus.recipes("train"))
