@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,11 @@ from clotho_long.core.jsonl import read_records
 from clotho_long.core.records import SPLITS
 from clotho_long.recipe.records import ClipRecipe
 from clotho_long.sources.records import Background, Foreground
+
+logger = logging.getLogger(__name__)
+
+SECTIONS = ("roots", "scan", "plan")
+PLAN_AGAIN = "run `clotho-long plan` again"
 
 
 class Corpus:
@@ -90,15 +97,57 @@ class Corpus:
             page = json.loads(self.page_file.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise ManifestError(
-                f"cannot be read ({error})", self.page_file, "run `clotho-long scan` again"
+                f"cannot be read ({error})", self.page_file, "run `clotho-long scan` and `plan` again"
             ) from None
-        if not isinstance(page, dict):
-            raise ManifestError("is not a JSON object", self.page_file, "run `clotho-long scan` again")
+        if not isinstance(page, dict) or not all(isinstance(page.get(name, {}), dict) for name in SECTIONS):
+            raise ManifestError(
+                "is no page of a corpus", self.page_file, "run `clotho-long scan` and `plan` again"
+            )
         return page
 
+    def section(self, name: str) -> dict[str, Any]:
+        """One section of `corpus.json`; empty if it is not there yet."""
+        section: dict[str, Any] = self.page().get(name, {})
+        return section
+
     def update_page(self, **sections: Any) -> None:
-        """Replace sections of `corpus.json` and keep the others."""
-        write_json(self.page_file, {**self.page(), "version": __version__, **sections})
+        """Replace sections of `corpus.json` and keep the others; a page that is torn is set aside."""
+        try:
+            page = self.page()
+        except ManifestError:
+            page = {}
+            logger.warning(
+                "%s: cannot be read; set aside as %s", self.page_file, self.set_aside(self.page_file)
+            )
+        write_json(self.page_file, {**page, "version": __version__, **sections})
+
+    def set_aside(self, *files: Path) -> Path:
+        """Move files of this corpus below `set_aside/DATE`, where nothing reads them; that folder."""
+        now = time.strftime("%Y-%m-%d_%H%M%S")
+        numbered = (f"{now}-{number}" for number in range(2, 1_000))
+        folders = (self.root / "set_aside" / name for name in (now, *numbered))
+        folder = next(folder for folder in folders if not folder.exists())
+        for file in files:
+            target = folder / file.relative_to(self.root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(target)
+        return folder
+
+    def refuse_stale_plan(self) -> None:
+        """What is mixed now must be what was planned for.
+
+        Raises:
+            ManifestError: the sources were scanned since they were planned for, and differ.
+        """
+        if (problem := self.stale_plan()) is not None:
+            raise ManifestError(problem, self.page_file, PLAN_AGAIN)
+
+    def stale_plan(self) -> str | None:
+        """What is wrong if the sources differ from those that the plan was made for; None if nothing is."""
+        planned_for = self.section("plan").get("scan_fingerprint")
+        if planned_for is None or planned_for == self.section("scan").get("fingerprint"):
+            return None
+        return "the sources were scanned since the corpus was planned, and differ"
 
     def source_root(self, name: str) -> Path:
         """The folder of `clotho` or `walking_tours` as given to `scan`.
@@ -106,8 +155,8 @@ class Corpus:
         Raises:
             ManifestError: the corpus was not scanned.
         """
-        roots = self.page().get("roots", {})
-        if not isinstance(roots, dict) or not isinstance(roots.get(name), str):
+        roots = self.section("roots")
+        if not isinstance(roots.get(name), str):
             raise ManifestError(
                 f"does not know where the {name.replace('_', ' ')} are",
                 self.page_file,

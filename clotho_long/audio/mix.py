@@ -85,7 +85,11 @@ def mix(
     # rounded to float32: the order in which a processor's vector unit adds must not reach the mixture
     power = float(np.float32(levels.energy.sum() / len(background)))
     if power == 0:
-        raise AudioError("the background is silent there", where, "leave this clip out of the plan")
+        raise AudioError(
+            "the background is silent there",
+            where,
+            "scan and plan again: clips without any sound are left out",
+        )
     placed = [_scaled(event, power, where) for event in events]
     gain = np.float32(gain_from_db(background_db))
     sounding = _blocks_with_events(placed, levels, len(background))

@@ -17,7 +17,7 @@ from clotho_long.core.command_line import (
     set_up_logging,
     together,
 )
-from clotho_long.core.errors import ClothoLongError, ManifestError
+from clotho_long.core.errors import ClothoLongError, ConfigError, ManifestError
 from clotho_long.core.records import SPLITS
 from clotho_long.core.seeds import MAX_SEED
 
@@ -44,6 +44,17 @@ def split_option(command: Any) -> Any:
     )(command)
 
 
+def _check_split_rule(context: click.Context, parameter: click.Parameter, rule: str) -> str:
+    from clotho_long.sources.walking_tours import parse_ratio
+
+    if rule != "published":
+        try:
+            parse_ratio(rule)
+        except ConfigError as error:
+            raise click.BadParameter(f"{error.problem}; {error.fix}") from None
+    return rule
+
+
 # Where the raw audio lies, and how it is split and trimmed.
 source_options = together(
     click.option(
@@ -58,6 +69,7 @@ source_options = together(
     click.option(
         "--split",
         "split_rule",
+        callback=_check_split_rule,
         default="published",
         show_default=True,
         help="Split of the tours: `published`, or `ratio:7,1,2` over the sorted names.",
@@ -264,17 +276,20 @@ def render(
 
 @click.command()
 @click.argument("corpus_dir", metavar="CORPUS", type=EXISTING_FOLDER)
-def check(corpus_dir: Path) -> None:
+@common_options
+def check(corpus_dir: Path, jobs: int, quiet: bool) -> None:
     """Validate a corpus and print every problem; exit status 1 if there is any.
 
     \b
     Example:
       clotho-long check corpus
     """
+    from clotho_long.core.work import Workers
     from clotho_long.stages.check import check as problems_of
 
+    workers = Workers(jobs=jobs, watch=functools.partial(progress, quiet=quiet))
     num_problems = 0
-    for problem in problems_of(_corpus(corpus_dir)):
+    for problem in problems_of(_corpus(corpus_dir), workers=workers):
         click.echo(problem)
         num_problems += 1
     if num_problems:

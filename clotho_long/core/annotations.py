@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clotho_long.core.errors import ManifestError
-from clotho_long.core.jsonl import at_line, read_lines, write_lines
+from clotho_long.core.jsonl import at_line, dump_lines, read_lines, write_lines
 from clotho_long.core.records import Moment, Query, Sentence
 from clotho_long.core.settings import shown
 
@@ -29,6 +29,11 @@ def read_queries(path: Path) -> Iterator[Query]:
 def write_queries(path: Path, queries: Iterable[Query]) -> int:
     """Write annotations in the Lighthouse format, atomically. Returns the count."""
     return write_lines(path, map(query_to_json, queries))
+
+
+def dump_queries(queries: Iterable[Query]) -> bytes:
+    """What `write_queries` writes."""
+    return dump_lines(map(query_to_json, queries))
 
 
 def read_annotations(path: Path) -> list[Query]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import math
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -36,7 +39,8 @@ class _OneLineErrors(click.Command):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["standalone_mode"] = False
         try:
-            result = super().main(*args, **kwargs)
+            with _terminated_as_interrupted():
+                result = super().main(*args, **kwargs)
         except ClothoLongError as error:
             _fail(str(error), EXIT_USAGE if error.is_usage else EXIT_DATA)
         except OSError as error:
@@ -165,6 +169,28 @@ def progress(items: Iterable[Item], *, total: int, label: str, unit: str, quiet:
         disable=quiet or not sys.stderr.isatty(),
         dynamic_ncols=True,
     )
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, with which batch systems end a job, does what Ctrl-C does: files are tidied, workers ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner = os.getpid()
+
+    def interrupt(number: int, frame: object) -> None:
+        if os.getpid() == owner:
+            raise KeyboardInterrupt
+        # a process that was forked from this one just ends
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _describe_os_error(error: OSError) -> str:

@@ -6,10 +6,19 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
+import re
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+# `.NAME.HOST-PID-RANDOM.part.SUFFIX`: a file that a process of that machine is writing.
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:4]
+_PART = re.compile(r"\..*\.(?P<host>[0-9a-f]{4})-(?P<pid>\d+)-[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
+# Whoever writes on another machine changes the file more often than that.
+ABANDONED_S = 24 * 3600.0
 
 # A video of a tour is tens of gigabytes; its size and three pieces of it identify it well enough.
 FINGERPRINT_PIECE_BYTES = 1 << 20
@@ -17,19 +26,72 @@ FINGERPRINT_PIECE_BYTES = 1 << 20
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path`; it becomes `path` only if the block succeeds."""
+    """Yield a temporary sibling of `path`; it becomes `path` only if the block succeeds.
+
+    Raises:
+        OSError: of the block, and it names `path` where the system named no file (a full disk).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # the suffix stays last: np.savez appends .npz otherwise, soundfile reads the format from it
-    part = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(4)}.part{path.suffix}")
+    mark = f"{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
+    part = path.with_name(f".{path.stem[:80]}.{mark}.part{path.suffix}")
     try:
         yield part
         os.replace(part, path)
     except OSError as error:
-        # a write that fails for lack of space names no file
-        error.filename = error.filename or str(path)
+        if error.filename is None or error.filename == str(part):
+            error.filename = str(path)
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def is_part(path: Path) -> bool:
+    """Whether a file is one that `atomic_path` has not finished."""
+    return _PART.fullmatch(path.name) is not None
+
+
+@contextlib.contextmanager
+def tidied(*folders: Path) -> Iterator[None]:
+    """Before and after the block, remove below `folders` what writers that were killed left unfinished."""
+    remove_leftovers(*folders)
+    try:
+        yield
+    finally:
+        remove_leftovers(*folders)
+
+
+def remove_leftovers(*folders: Path) -> None:
+    """Remove the unfinished files below `folders` whose writer is gone; others' files are left alone."""
+    for folder in folders:
+        for parent, _, names in os.walk(folder):
+            for path in (Path(parent, name) for name in names if name[0] == "."):
+                if (match := _PART.fullmatch(path.name)) and _is_abandoned(path, match):
+                    path.unlink(missing_ok=True)
+
+
+def _is_abandoned(path: Path, match: re.Match[str]) -> bool:
+    if match["host"] == _HOST and not _is_running(int(match["pid"])):
+        return True
+    try:
+        return time.time() - path.stat().st_mtime > ABANDONED_S
+    except OSError:
+        return False  # finished or removed just now
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        # the state follows the name, which stands in brackets; a zombie only waits to be counted
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

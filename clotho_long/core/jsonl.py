@@ -23,6 +23,18 @@ def read_lines(path: Path) -> Iterator[tuple[str, Any]]:
     Raises:
         ManifestError: the file is missing or unreadable, or a line is not JSON.
     """
+    for where, value in scan_lines(path):
+        if isinstance(value, ManifestError):
+            raise value
+        yield where, value
+
+
+def scan_lines(path: Path) -> Iterator[tuple[str, Any | ManifestError]]:
+    """`read_lines` that goes on: a line that is not JSON comes as its error.
+
+    Raises:
+        ManifestError: the file is missing or unreadable.
+    """
     try:
         with (
             gzip.open(path, "rt", encoding="utf-8-sig")
@@ -32,13 +44,7 @@ def read_lines(path: Path) -> Iterator[tuple[str, Any]]:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     where = f"{path}:{number}"
-                    try:
-                        yield where, json.loads(line)
-                    except (ValueError, RecursionError) as error:  # digits without end, or brackets
-                        reason = getattr(error, "msg", None) or str(error).split(";")[0]
-                        raise ManifestError(
-                            f"not a line of JSON ({reason})", where, "repair or remove the line"
-                        ) from None
+                    yield where, _parsed(line, where)
     except FileNotFoundError:
         raise ManifestError("no such file", path, "check the path, or run the step that writes it") from None
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
@@ -46,14 +52,26 @@ def read_lines(path: Path) -> Iterator[tuple[str, Any]]:
         raise ManifestError(f"cannot be read ({reason})", path, "check that it is a jsonl file") from None
 
 
+def _parsed(line: str, where: str) -> Any | ManifestError:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        problem = getattr(error, "msg", None) or str(error).split(";")[0]  # digits without end are long
+        return ManifestError(f"not a line of JSON ({problem})", where, "repair or remove the line")
+
+
 def write_lines(path: Path, values: Iterable[Any]) -> int:
     """Write one JSON object a line, atomically; `.gz` is packed without a time stamp. Returns the count."""
-    lines = [json.dumps(value) + "\n" for value in values]
-    content = "".join(lines).encode()
+    content = dump_lines(values)
     with atomic_path(path) as part:
         # a fixed time stamp, so that equal content gives equal bytes
         part.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
-    return len(lines)
+    return content.count(b"\n")
+
+
+def dump_lines(values: Iterable[Any]) -> bytes:
+    """What `write_lines` writes."""
+    return "".join(json.dumps(value) + "\n" for value in values).encode()
 
 
 def read_records(path: Path, kind: type[Record]) -> Iterator[Record]:
@@ -63,10 +81,32 @@ def read_records(path: Path, kind: type[Record]) -> Iterator[Record]:
         yield at_line(where, lambda value=value: adapter.validate_python(value))
 
 
+def scan_records(path: Path, kind: type[Record]) -> Iterator[Record | ManifestError]:
+    """`read_records` that goes on: a line that holds no such record comes as its error."""
+    adapter = TypeAdapter(kind)
+    for where, value in scan_lines(path):
+        if isinstance(value, ManifestError):
+            yield value
+            continue
+        try:
+            yield at_line(where, lambda value=value: adapter.validate_python(value))
+        except ManifestError as error:
+            yield error
+
+
 def write_records(path: Path, records: Iterable[Any], kind: type[Any]) -> int:
     """Write records of one kind, one a line, atomically. Returns the count."""
+    return write_lines(path, _plain(records, kind))
+
+
+def dump_records(records: Iterable[Any], kind: type[Any]) -> bytes:
+    """What `write_records` writes."""
+    return dump_lines(_plain(records, kind))
+
+
+def _plain(records: Iterable[Any], kind: type[Any]) -> Iterator[Any]:
     adapter = TypeAdapter(kind)
-    return write_lines(path, (adapter.dump_python(record, mode="json") for record in records))
+    return (adapter.dump_python(record, mode="json") for record in records)
 
 
 def at_line(where: str, build: Any) -> Any:
@@ -77,10 +117,9 @@ def at_line(where: str, build: Any) -> Any:
         raise type(error)(error.problem, error.where or where, error.fix or "correct the line") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise ManifestError(
-            f"field {field}: {first['msg'][0].lower()}{first['msg'][1:]}", where, "correct the line"
-        ) from None
+        place = "".join(f"field {part}: " for part in [".".join(map(str, first["loc"]))] if part)
+        message = f"{first['msg'][0].lower()}{first['msg'][1:]}"
+        raise ManifestError(f"{place}{message}", where, "correct the line") from None
     except KeyError as error:
         raise ManifestError(f"field {error.args[0]} is missing", where, "add it") from None
     except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:

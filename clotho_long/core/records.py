@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import ManifestError
@@ -11,6 +12,22 @@ from clotho_long.core.units import Decibels, Seconds
 
 SPLITS = ("train", "valid", "test")
 LONGEST_S: Seconds = 1e9  # thirty years: whatever says more is no duration
+FINITE = ConfigDict(allow_inf_nan=False)
+
+
+def check_id(text: str, what: str) -> None:
+    """Ids become the names of files, so they must not lead elsewhere or hide the file.
+
+    Args:
+        what: what the id is of, for the message.
+
+    Raises:
+        ManifestError: the id is empty, begins with a dot, or holds a path separator, a line break or a NUL.
+    """
+    if not text or text[0] == "." or any(character in "/\\\0\n\r" for character in text):
+        raise ManifestError(
+            f"{what} {text!r} cannot name a file", fix="take out slashes, line breaks and leading dots"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +50,7 @@ class Moment:
         return self.offset_s - self.onset_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=FINITE)
 class Query:
     """A sentence, the recording it is asked of, and every moment that answers it, as listed."""
 
@@ -42,11 +59,12 @@ class Query:
     recording_id: str
     duration_s: Seconds
     moments: tuple[Moment, ...]
-    foreground_db: Decibels | None = (
-        None  # peak of the event over the background's RMS; None for real recordings
-    )
+    # peak of the event over the background's RMS; None for real recordings
+    foreground_db: Decibels | None = None
 
     def __post_init__(self) -> None:
+        check_id(self.qid, "qid")
+        check_id(self.recording_id, "recording")
         if not 0 < self.duration_s <= LONGEST_S:
             problem = "positive" if self.duration_s <= 0 else f"a number of seconds up to {LONGEST_S:g}"
             raise ManifestError(f"duration {self.duration_s:g} s is not {problem}")

@@ -12,7 +12,7 @@ import functools
 import json
 import math
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -279,15 +279,14 @@ def _field_kinds(kind: Any) -> dict[str, Any]:
     return _hints(kind) if dataclasses.is_dataclass(kind) else {}
 
 
-@functools.cache
-def _hints(kind: Any) -> dict[str, Any]:
+def _own_hints(kind: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
     return {field.name: _sole_section(hints[field.name]) for field in dataclasses.fields(kind)}
 
 
-@functools.cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+# called for every setting of every record
+_hints: Callable[[Any], dict[str, Any]] = functools.cache(_own_hints)
+_adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
 
 
 def _sole_section(hint: Any) -> Any:

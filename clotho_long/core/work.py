@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import signal
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Protocol, TypeVar
@@ -60,10 +63,17 @@ class Workers:
         """The results in the order of the tasks, of which no more than `jobs` are held at a time."""
 
         def results() -> Iterator[Result]:
+            started = False
             while several := list(islice(tasks, self.jobs)):
                 # one alone is not worth the start of a worker
-                alone = len(several) == 1
-                yield from map(function, several) if alone else pool(map(delayed(function), several))
+                if len(several) == 1:
+                    yield function(several[0])
+                    continue
+                if not started:
+                    with uninterrupted_start():
+                        pool(delayed(abs)(0) for _ in several)
+                    started = True
+                yield from pool(map(delayed(function), several))
 
         # copy-on-write: workers may change the arrays that they are sent
         with self._backend(), Parallel(n_jobs=self.jobs, mmap_mode="c") as pool:
@@ -109,6 +119,24 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(num_threads)
 
 
+@contextlib.contextmanager
+def uninterrupted_start() -> Iterator[None]:
+    """Processes that are started inside never see Ctrl-C; this one sees it when the block is left.
+
+    A terminal interrupts all processes of a command. Workers would each print a traceback; this process ends
+    them instead.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # a blocked signal stays blocked in a program that is started, which a handler does not
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def run(
     function: Callable[[Task], Result],
     tasks: Sequence[Task],
@@ -128,12 +156,16 @@ def run(
     """
     workers = min(jobs, len(tasks)) or 1
     pool: Any = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs")
+    with uninterrupted_start():
+        results = pool(delayed(function)(task) for task in tasks)
     try:
-        yield from watch(
-            pool(delayed(function)(task) for task in tasks), total=len(tasks), label=label, unit=unit
-        )
+        yield from watch(results, total=len(tasks), label=label, unit=unit)
     except TerminatedWorkerError:
         raise ClothoLongError(
             f"a worker was killed while {label} (often for its memory)",
             fix="run the same command again, with a smaller --jobs if it recurs; finished work is kept",
         ) from None
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of tasks that are given up, which is what is wanted
+            results.close()

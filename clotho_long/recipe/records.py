@@ -5,13 +5,16 @@ from __future__ import annotations
 from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import ManifestError
+from clotho_long.core.records import FINITE, SPLITS, check_id
 from clotho_long.core.units import Decibels, Hertz, Seconds
 
 # Ends may pass the clip by the rounding of a start time, never by a sample.
 END_TOLERANCE_S = 1e-6
+# Far beyond what 16 bits hold, and well inside what float32 arithmetic survives.
+MAX_LEVEL_DB = 200.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=FINITE)
 class Event:
     """One event of a clip, one query: a trimmed Clotho file at every place where it sounds."""
 
@@ -24,6 +27,9 @@ class Event:
     starts_s: tuple[Seconds, ...]  # in the clip, in time order
 
     def __post_init__(self) -> None:
+        check_id(self.qid, "qid")
+        _check_source_id(self.event_id, "event")
+        _check_level(self.foreground_db, f"event {self.event_id!r}")
         if not self.starts_s or self.duration_s <= 0:
             raise ManifestError(f"event {self.event_id!r} never sounds")
         if list(self.starts_s) != sorted(self.starts_s) or self.starts_s[0] < 0:
@@ -35,7 +41,7 @@ class Event:
         return self.starts_s[-1] + self.duration_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=FINITE)
 class ClipRecipe:
     """One mixed recording: a cut of a tour, [start_s, start_s + duration_s), and the events in it."""
 
@@ -49,6 +55,13 @@ class ClipRecipe:
     events: tuple[Event, ...]
 
     def __post_init__(self) -> None:
+        check_id(self.recording_id, "recording")
+        _check_source_id(self.background_id, "background")
+        _check_level(self.background_db, "the background")
+        if self.split not in SPLITS:
+            raise ManifestError(f"{self.split!r} is none of the splits {', '.join(SPLITS)}")
+        if self.start_s < 0 or self.duration_s <= 0 or self.sample_rate_hz <= 0:
+            raise ManifestError("start_s is negative, or duration_s or sample_rate_hz is not positive")
         for event in self.events:
             if event.end_s > self.duration_s + END_TOLERANCE_S:
                 raise ManifestError(
@@ -59,3 +72,13 @@ class ClipRecipe:
 def recording_id_of(background_id: str, start_s: Seconds, duration_s: Seconds) -> str:
     """`Venice_5.0_305.0`, as published."""
     return f"{background_id}_{start_s:.1f}_{start_s + duration_s:.1f}"
+
+
+def _check_source_id(text: str, what: str) -> None:
+    """The name of a source may begin with a dot, since no file is named by it; it leads nowhere else."""
+    check_id(f"_{text}" if text else text, what)
+
+
+def _check_level(level_db: Decibels, what: str) -> None:
+    if abs(level_db) > MAX_LEVEL_DB:
+        raise ManifestError(f"level {level_db:g} dB of {what} is beyond {MAX_LEVEL_DB:g} dB")

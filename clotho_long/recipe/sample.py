@@ -16,7 +16,7 @@ from clotho_long.core.units import Seconds
 from clotho_long.recipe.records import ClipRecipe, Event, recording_id_of
 from clotho_long.recipe.spec import MixtureSpec
 
-QID_PENDING = ""  # qids count over the whole corpus, so they come when every clip is drawn
+QID_PENDING = "pending"  # qids count over the whole corpus, so they come when every clip is drawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

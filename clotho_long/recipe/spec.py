@@ -13,15 +13,22 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import ConfigError
+from clotho_long.core.records import FINITE
 from clotho_long.core.settings import require_range
 from clotho_long.core.units import Hertz, Seconds
+from clotho_long.recipe.records import MAX_LEVEL_DB
+
+# Ids of clips carry one decimal of their start.
+MIN_CLIP_INTERVAL_S = 0.1
+# Forgives lengths that were written with few digits; a sample at 32 kHz is thirty times as long.
+LENGTH_TOLERANCE_S = 1e-6
 
 LONGEST_CLIP_S: Seconds = 1e6
 MAX_RATE_HZ: Hertz = 768_000
 MAX_RECURRENCES = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=FINITE)
 class Uniform:
     """Every value of [low, high] alike."""
 
@@ -38,7 +45,7 @@ class Uniform:
         return float(rng.uniform(self.low, self.high))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=FINITE)
 class Exponential:
     """Gaps of a memoryless process, by their mean."""
 
@@ -52,7 +59,7 @@ class Exponential:
         return [float(value) for value in rng.exponential(self.mean, size)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=FINITE)
 class MixtureSpec:
     """How clips are cut and what is drawn for each."""
 
@@ -68,9 +75,11 @@ class MixtureSpec:
 
     def __post_init__(self) -> None:
         require_range(self, ("clip_duration_s",), above=True, high=LONGEST_CLIP_S)
-        # the ids of clips are written with one decimal
-        require_range(self, ("clip_interval_s",), low=0.1, high=LONGEST_CLIP_S)
+        require_range(self, ("clip_interval_s",), low=MIN_CLIP_INTERVAL_S, high=LONGEST_CLIP_S)
         require_range(self, ("sample_rate_hz",), low=1, high=MAX_RATE_HZ)
+        for name, levels in (("foreground_db", self.foreground_db), ("background_db", self.background_db)):
+            if max(-levels.low, levels.high) > MAX_LEVEL_DB:
+                raise ConfigError(f"{name} is beyond {MAX_LEVEL_DB:g} dB")
         if not 0 <= self.recurrence_probability <= 1:
             raise ConfigError(f"recurrence_probability {self.recurrence_probability:g} is not in [0, 1]")
         if self.recurrence_probability > 0 and not self.recurrence_counts:
@@ -80,10 +89,8 @@ class MixtureSpec:
 
     def num_clips(self, background_length_s: Seconds) -> int:
         """How many clips fit: clip k is [k interval, k interval + duration), inside the recording."""
-        if background_length_s < self.clip_duration_s:
-            return 0
-        # a millionth of a second forgives lengths that were written with few digits
-        return int((background_length_s - self.clip_duration_s) / self.clip_interval_s + 1e-6) + 1
+        room_s = background_length_s - self.clip_duration_s + LENGTH_TOLERANCE_S
+        return int(room_s / self.clip_interval_s) + 1 if room_s >= 0 else 0
 
 
 CLOTHO_MOMENT_LONG = MixtureSpec(

@@ -6,7 +6,7 @@ Clotho v2.1: Drossos et al., "Clotho: an Audio Captioning Dataset", ICASSP 2020.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from clotho_long.audio.trim import active_seconds
 from clotho_long.core.errors import AudioError, ManifestError
 from clotho_long.core.files import fingerprint_file
 from clotho_long.core.units import Decibels
-from clotho_long.sources.records import Foreground, Skipped
+from clotho_long.sources.records import Foreground, Skipped, composed, is_utf8, not_utf8
 
 FOLDER_OF_SPLIT = {"train": "development", "valid": "validation", "test": "evaluation"}
 NUM_CAPTIONS = 5
@@ -28,6 +28,7 @@ class CaptionedFile:
     """One row of a caption csv, joined with its file."""
 
     split: str
+    event_id: str
     file: str  # relative to the Clotho folder
     captions: tuple[str, ...]
 
@@ -36,7 +37,8 @@ def find_events(root: Path) -> Iterator[CaptionedFile | Skipped]:
     """Every captioned file below `root` by split and name, and what does not fit together.
 
     A row without its file, a file without its row and a row without a caption are skipped. The csv may name
-    `x.wav` where the disk holds `x.flac`: suffixes of audio files may differ.
+    `x.wav` where the disk holds `x.flac`: suffixes of audio files may differ. So may blanks around a name
+    (three names of Clotho begin with one, which some programs drop) and the way in which accents are encoded.
 
     Raises:
         ManifestError: the folder holds no Clotho, or a csv cannot be read as one.
@@ -58,34 +60,46 @@ def captions_file(root: Path, split: str) -> Path:
 
 
 def read_captions(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield (file name, its five captions) for each row; a byte-order mark is allowed.
+    """Yield (file name as it stands, its five captions stripped) for each row; a byte-order mark is allowed.
 
     Raises:
-        ManifestError: the file is unreadable, lacks a column, or a row is short.
+        ManifestError: the file is unreadable, lacks a column, or a row has other columns than the header.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file)
             header = next(rows, [])
-            wanted = ["file_name", *(f"caption_{i}" for i in range(1, NUM_CAPTIONS + 1))]
-            if missing := [name for name in wanted if name not in header]:
-                raise ManifestError(
-                    f"has no column {missing[0]}", f"{path}:1", f"columns are {','.join(wanted)}"
-                )
-            columns = [header.index(name) for name in wanted]
+            columns = _columns(header, path)
             for row in rows:
-                if not row:
+                if not any(row):
                     continue
-                if len(row) < len(header):
+                if len(row) != len(header):
+                    longer = len(row) > len(header)
                     raise ManifestError(
-                        f"{len(row)} of {len(header)} columns", f"{path}:{rows.line_num}", "mend the row"
+                        f"{len(row)} of {len(header)} columns",
+                        f"{path}:{rows.line_num}",
+                        "put quotes around a caption that holds a comma" if longer else "mend the row",
                     )
-                name, *captions = (row[column].strip() for column in columns)
-                yield name, tuple(captions)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+                name, *captions = (row[column] for column in columns)
+                yield name, tuple(caption.strip() for caption in captions)
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
         raise ManifestError(
-            f"cannot be read ({error})", path, "check that it is Clotho's csv, in UTF-8"
+            f"cannot be read (byte 0x{byte:02x} is not UTF-8; is it windows-1252?)", path, "save it as UTF-8"
         ) from None
+    except (OSError, csv.Error) as error:
+        raise ManifestError(f"cannot be read ({error})", path, "check that it is Clotho's csv") from None
+
+
+def _columns(header: Sequence[str], path: Path) -> list[int]:
+    """Where the file name and the captions stand."""
+    wanted = ["file_name", *(f"caption_{i}" for i in range(1, NUM_CAPTIONS + 1))]
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and separator in header[0]:
+            raise ManifestError(f"is separated by {name}", f"{path}:1", "save it with commas, in UTF-8")
+    if missing := [name for name in wanted if name not in header]:
+        raise ManifestError(f"has no column {missing[0]}", f"{path}:1", f"columns are {','.join(wanted)}")
+    return [header.index(name) for name in wanted]
 
 
 def measure_event(root: Path, found: CaptionedFile, *, trim_db: Decibels) -> Foreground | Skipped:
@@ -103,7 +117,7 @@ def measure_event(root: Path, found: CaptionedFile, *, trim_db: Decibels) -> For
     if offset_s == onset_s:
         return Skipped(file=found.file, reason=f"lasts {length_s:.2f} s: no whole second survives trimming")
     return Foreground(
-        event_id=path.stem,
+        event_id=found.event_id,
         split=found.split,
         file=found.file,
         fingerprint=fingerprint_file(path),
@@ -118,33 +132,79 @@ def measure_event(root: Path, found: CaptionedFile, *, trim_db: Decibels) -> For
 
 def _find_split(root: Path, split: str) -> Iterator[CaptionedFile | Skipped]:
     folder = FOLDER_OF_SPLIT[split]
-    captions: dict[str, tuple[str, ...]] = {}
     csv_path = captions_file(root, split)
+    captions: dict[str, tuple[str, ...]] = {}
     for name, texts in read_captions(csv_path):
         if name in captions:
             raise ManifestError(f"file {name!r} has two rows", csv_path, "remove one")
         captions[name] = texts
-    files = {p.name: p for p in (root / folder).glob("*") if p.suffix.lower() in AUDIO_SUFFIXES}
-    by_stem: dict[str, list[str]] = {}
-    for name in sorted(files):
-        by_stem.setdefault(Path(name).stem, []).append(name)
-    used: dict[str, str] = {}
-    for name, texts in sorted(captions.items()):
-        stem = Path(name).stem
-        candidates = [name] if name in files else by_stem.get(stem, [])
-        if not candidates:
+    files = sorted(p.name for p in (root / folder).glob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+    usable = [name for name in files if is_utf8(name)]
+    yield from (not_utf8(f"{folder}/{name}") for name in files if not is_utf8(name))
+    _refuse_equal_stems(captions, csv_path)
+    row_of_file: dict[str, str] = {}
+    for name, file in _matches(sorted(captions), usable):
+        if file is None:
             yield Skipped(file=f"{folder}/{name}", reason="has captions but no file")
-        elif not any(texts):
-            yield Skipped(file=f"{folder}/{candidates[0]}", reason="has only empty captions")
-        elif stem in used:
+        elif file in row_of_file:
             raise ManifestError(
-                f"{used[stem]!r} and {name!r} differ in their suffix only",
+                f"{row_of_file[file]!r} and {name!r} mean one file, {file!r}",
                 csv_path,
                 "an event's id is its name: rename one",
             )
         else:
-            yield CaptionedFile(split=split, file=f"{folder}/{candidates[0]}", captions=texts)
-        used[stem] = name
-    for stem in sorted(by_stem.keys() - used.keys()):
-        for name in by_stem[stem]:
-            yield Skipped(file=f"{folder}/{name}", reason="has no captions")
+            row_of_file[file] = name
+            if any(captions[name]):
+                yield CaptionedFile(
+                    split=split,
+                    event_id=_event_id(file, name),
+                    file=f"{folder}/{file}",
+                    captions=captions[name],
+                )
+            else:
+                yield Skipped(file=f"{folder}/{file}", reason="has only empty captions")
+    captioned = {Path(file).stem for file in row_of_file}
+    for file in usable:
+        if file not in row_of_file and Path(file).stem not in captioned:
+            yield Skipped(file=f"{folder}/{file}", reason="has no captions")
+
+
+def _refuse_equal_stems(names: Iterable[str], csv_path: Path) -> None:
+    by_stem: dict[str, str] = {}
+    for name in names:
+        other = by_stem.setdefault(composed(Path(name).stem), name)
+        if other != name:
+            raise ManifestError(
+                f"{other!r} and {name!r} differ in their suffix only",
+                csv_path,
+                "an event's id is its name: rename one",
+            )
+
+
+def _matches(names: Sequence[str], files: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Each name of the csv with its file: the one that is spelt most alike, None if there is none."""
+    indices = [(key, _first_by(key, files)) for key in _SPELLINGS]
+    for name in names:
+        yield name, next((index[key(name)] for key, index in indices if key(name) in index), None)
+
+
+# From the strictest to the loosest way in which two spellings are one name.
+_SPELLINGS: tuple[Callable[[str], str], ...] = (
+    str,
+    composed,
+    lambda name: composed(Path(name).stem),
+    lambda name: composed(name).strip(),
+    lambda name: composed(Path(name.strip()).stem).strip(),
+)
+
+
+def _first_by(key: Callable[[str], str], files: Sequence[str]) -> dict[str, str]:
+    first: dict[str, str] = {}
+    for file in files:
+        first.setdefault(key(file), file)
+    return first
+
+
+def _event_id(file: str, name: str) -> str:
+    """The name without its suffix, from the disk or the csv: the one that kept the blanks around it."""
+    return max(composed(Path(file).stem), composed(Path(name).stem), key=len)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import unicodedata
+
 from pydantic.dataclasses import dataclass
 
 from clotho_long.core.units import Hertz, Seconds
@@ -34,6 +37,8 @@ class Background:
     sample_rate_hz: Hertz
     num_channels: int
     length_s: Seconds
+    # where it is digital silence for long, in time order: no clip can be mixed there
+    silences_s: tuple[tuple[Seconds, Seconds], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +47,20 @@ class Skipped:
 
     file: str
     reason: str
+
+
+def composed(name: str) -> str:
+    """A name whatever way its accents were encoded: macOS writes them as letters of their own."""
+    return unicodedata.normalize("NFC", name)
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file's name can be written into our files: the system may hold names of any bytes."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def not_utf8(name: str) -> Skipped:
+    """Why a file of such a name is left out."""
+    return Skipped(
+        file=os.fsencode(name).decode("utf-8", "backslashreplace"), reason="has a name that is not UTF-8"
+    )

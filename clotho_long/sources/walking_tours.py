@@ -6,7 +6,7 @@ video", ICLR 2024. The published split of Clotho-Moment is by recording.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic.dataclasses import dataclass
@@ -15,6 +15,7 @@ from clotho_long.audio.io import AUDIO_SUFFIXES
 from clotho_long.core.errors import ConfigError, ManifestError
 from clotho_long.core.records import SPLITS
 from clotho_long.core.settings import shown
+from clotho_long.sources.records import Skipped, composed, is_utf8, not_utf8
 
 MAX_PART = 1e6  # of a ratio
 PUBLISHED_SPLITS = {
@@ -26,22 +27,17 @@ PUBLISHED_SPLITS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TourFile:
-    """A recording that was found, and the split that it belongs to."""
+    """A recording that was found."""
 
     background_id: str
-    split: str
     file: str  # relative to the Walking Tours folder
 
 
-def find_tours(root: Path, *, split_rule: str) -> list[TourFile]:
-    """Every recording below `root`, sub-folders included, by split and name.
-
-    Args:
-        split_rule: `published` for the ten known names, or `ratio:7,1,2` over the sorted names.
+def find_tours(root: Path) -> Iterator[TourFile | Skipped]:
+    """Every recording below `root` by name, sub-folders included, and what has an unusable name.
 
     Raises:
         ManifestError: there is no recording, or two share a name.
-        ConfigError: the rule is malformed, or `published` meets a name that it does not know.
     """
     files = sorted(
         p for p in root.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith(".")
@@ -50,18 +46,16 @@ def find_tours(root: Path, *, split_rule: str) -> list[TourFile]:
         raise ManifestError("holds no recording", root, "give the folder of the tours as --walking-tours")
     by_name: dict[str, Path] = {}
     for path in files:
-        if path.stem in by_name:
+        file, name = path.relative_to(root).as_posix(), composed(path.stem)
+        if not is_utf8(file):
+            yield not_utf8(file)
+            continue
+        if name in by_name:
             raise ManifestError(
-                f"has the same name as {by_name[path.stem]}", path, "a recording's id is its name: rename one"
+                f"has the same name as {by_name[name]}", path, "a recording's id is its name: rename one"
             )
-        by_name[path.stem] = path
-    split_of = split_recordings(by_name, split_rule, where=str(root))
-    order = {split: index for index, split in enumerate(SPLITS)}
-    tours = [
-        TourFile(background_id=name, split=split_of[name], file=path.relative_to(root).as_posix())
-        for name, path in by_name.items()
-    ]
-    return sorted(tours, key=lambda tour: (order[tour.split], tour.background_id))
+        by_name[name] = path
+        yield TourFile(background_id=name, file=file)
 
 
 def split_recordings(names: Iterable[str], rule: str, *, where: str) -> dict[str, str]:
@@ -76,12 +70,17 @@ def split_recordings(names: Iterable[str], rule: str, *, where: str) -> dict[str
                 "use --split ratio:7,1,2 (in a pipeline --set split=ratio:7,1,2)",
             )
         return {name: known[name] for name in ordered}
-    sizes = _sizes_by_ratio(len(ordered), _parse_ratio(rule))
+    sizes = _sizes_by_ratio(len(ordered), parse_ratio(rule))
     splits = [split for split, size in zip(SPLITS, sizes, strict=True) for _ in range(size)]
     return dict(zip(ordered, splits, strict=True))
 
 
-def _parse_ratio(rule: str) -> tuple[float, ...]:
+def parse_ratio(rule: str) -> tuple[float, ...]:
+    """The three shares of `ratio:7,1,2`.
+
+    Raises:
+        ConfigError: it is no such rule.
+    """
     kind, _, text = rule.partition(":")
     try:
         ratio = tuple(float(part) for part in text.split(","))

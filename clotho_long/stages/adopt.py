@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from clotho_long.core.annotations import write_queries
+from pydantic import ValidationError
+
 from clotho_long.core.errors import ManifestError
 from clotho_long.core.files import fingerprint_file
-from clotho_long.core.jsonl import read_records, write_records
+from clotho_long.core.jsonl import read_records
 from clotho_long.core.records import SPLITS, Query
 from clotho_long.corpus import Corpus
 from clotho_long.recipe.records import ClipRecipe, Event
-from clotho_long.recipe.spec import CLOTHO_MOMENT
-from clotho_long.sources.records import Foreground
-from clotho_long.stages.plan import PlanCounts, captions_of, query_of, write_plan
+from clotho_long.recipe.spec import CLOTHO_MOMENT, LENGTH_TOLERANCE_S
+from clotho_long.sources.records import Background, Foreground, composed
+from clotho_long.stages.plan import (
+    QID_DIGITS,
+    PlanCounts,
+    captions_of,
+    query_of,
+    refuse_repeated,
+    tour_of,
+    write_plan,
+    write_recipes_and_queries,
+)
 
 NUM_DIFFERENCES_SHOWN = 20
+# Where the released annotations begin to count; the published recipe files may each count from 0.
+RELEASED_FROM = {"train": 0, "valid": 32_694, "test": 37_612}
 
 
 def plan_from_manifest(corpus: Corpus, manifest: Path, *, allow_differences: bool = False) -> PlanCounts:
@@ -32,13 +44,17 @@ def plan_from_manifest(corpus: Corpus, manifest: Path, *, allow_differences: boo
         ManifestError: the manifest is unreadable, or the user's sources are not those it was made for.
     """
     foregrounds = {(item.split, item.event_id): item for item in corpus.foregrounds()}
-    lengths_s = {(item.split, item.background_id): item.length_s for item in corpus.backgrounds()}
+    backgrounds = {(item.split, item.background_id): item for item in corpus.backgrounds()}
     taken: dict[str, list[ClipRecipe]] = {}
     differences: dict[str, None] = {}  # in the order in which they were met
     for split, path in _recipe_files(manifest):
         taken[split] = []
-        for recipe in read_records(path, ClipRecipe):
-            found = list(_differences(recipe, foregrounds, lengths_s))
+        recipes = list(read_records(path, ClipRecipe))
+        if not recipes:
+            raise ManifestError("holds no recipe", path, "get the manifest again")
+        for recipe in recipes:
+            _refuse_other_split(recipe, split, path)
+            found = list(_differences(recipe, foregrounds, backgrounds))
             if found:
                 differences.update(dict.fromkeys(found))
             else:
@@ -56,8 +72,9 @@ def plan_from_manifest(corpus: Corpus, manifest: Path, *, allow_differences: boo
             "(in a pipeline --set allow_differences=true)",
         )
     made_by = {"manifest": manifest.name, "manifest_fingerprint": _manifest_fingerprint(manifest)}
-    write_plan(corpus, taken, captions_of(foregrounds.values()), made_by=made_by)
-    return _counts(taken, notes)
+    refuse_repeated(taken, manifest)
+    kept_aside = write_plan(corpus, taken, captions_of(foregrounds.values()), made_by=made_by)
+    return _counts(taken, notes + kept_aside)
 
 
 def import_recipes(corpus: Corpus, files: Iterable[Path]) -> PlanCounts:
@@ -71,25 +88,52 @@ def import_recipes(corpus: Corpus, files: Iterable[Path]) -> PlanCounts:
     foregrounds = {}
     if corpus.foregrounds_file.is_file():
         foregrounds = {(item.split, item.event_id): item for item in corpus.foregrounds()}
+    paths = _by_split(files)
     imported: dict[str, list[ClipRecipe]] = {}
-    for path in files:
-        split = _split_in_name(path)
-        recipes: list[ClipRecipe] = []
-        queries: list[Query] = []
-        for recipe, captions in read_published(path, split):
-            known = _with_captions(_completed(recipe, foregrounds), captions, foregrounds)
-            recipes.append(known)
-            queries += [
+    queries: dict[str, list[Query]] = {}
+    notes: list[str] = []
+    for split, path in paths.items():
+        imported[split], queries[split] = [], []
+        published = list(read_published(path, split))
+        if not published:
+            raise ManifestError("holds no clip", path, "use the published recipe file")
+        shift = _shift(split, [recipe for recipe, _ in published])
+        if shift:
+            notes.append(f"{path.name} counts its qids from 0: numbered from {shift} on, as released")
+        for recipe, captions in published:
+            known = _with_captions(_completed(_shifted(recipe, shift), foregrounds), captions, foregrounds)
+            imported[split].append(known)
+            queries[split] += [
                 query_of(known, event, text) for event, text in zip(known.events, captions, strict=True)
             ]
-        write_records(corpus.recipes_file(split), recipes, ClipRecipe)
-        write_queries(corpus.annotations_file(split), queries)
-        imported[split] = recipes
-    counts = _counts(imported, ())
-    corpus.update_page(
-        plan={"imported": [path.name for path in files], "clips": counts.clips, "queries": counts.queries}
+    refuse_repeated(imported, ", ".join(map(str, paths.values())))
+    made_by = {"imported": [path.name for path in paths.values()]}
+    kept_aside = write_recipes_and_queries(corpus, imported, queries, made_by=made_by)
+    return _counts(imported, (*notes, *kept_aside))
+
+
+def _by_split(files: Iterable[Path]) -> dict[str, Path]:
+    """The file of each split, in the splits' order."""
+    found: dict[str, Path] = {}
+    for path in files:
+        split = _split_in_name(path)
+        if split in found:
+            raise ManifestError(f"is of split {split}, as is {found[split]}", path, "give one of them")
+        found[split] = path
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def _shift(split: str, recipes: Sequence[ClipRecipe]) -> int:
+    """What to add to a file's qids so that they are those of the released annotations and features."""
+    qids = [int(event.qid) for recipe in recipes for event in recipe.events]
+    return RELEASED_FROM[split] if qids and min(qids) == 0 else 0
+
+
+def _shifted(recipe: ClipRecipe, shift: int) -> ClipRecipe:
+    events = tuple(
+        dataclasses.replace(event, qid=f"{int(event.qid) + shift:0{QID_DIGITS}d}") for event in recipe.events
     )
-    return counts
+    return dataclasses.replace(recipe, events=events)
 
 
 def read_published(path: Path, split: str) -> Iterator[tuple[ClipRecipe, tuple[str, ...]]]:
@@ -101,14 +145,26 @@ def read_published(path: Path, split: str) -> Iterator[tuple[ClipRecipe, tuple[s
         clips = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ManifestError("no such file", path, "check the path") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ManifestError(f"cannot be read as JSON ({error})", path, "check the file") from None
+    if not isinstance(clips, list):
+        raise ManifestError("is not a list of clips", path, "use the published recipe file")
     for number, clip in enumerate(clips):
         try:
             yield _clip_from_published(clip, split), tuple(str(event["caption"]) for event in clip["fg"])
-        except (KeyError, TypeError, ValueError, ManifestError) as error:
-            problem = error.problem if isinstance(error, ManifestError) else f"is malformed ({error!r})"
-            raise ManifestError(f"clip {number}: {problem}", path, "use the published recipe file") from None
+        except (AttributeError, KeyError, TypeError, ValueError, ManifestError) as error:
+            raise ManifestError(
+                f"clip {number}: {_complaint(error)}", path, "use the published recipe file"
+            ) from None
+
+
+def _complaint(error: Exception) -> str:
+    if isinstance(error, ManifestError):
+        return error.problem
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"is malformed ({'.'.join(map(str, first['loc']))}: {first['msg']})"
+    return f"is malformed ({error!r})"
 
 
 def _clip_from_published(clip: dict[str, Any], split: str) -> ClipRecipe:
@@ -124,8 +180,8 @@ def _clip_from_published(clip: dict[str, Any], split: str) -> ClipRecipe:
         sample_rate_hz=CLOTHO_MOMENT.sample_rate_hz,
         events=tuple(
             Event(
-                qid=f"{event['qid']:05d}",
-                event_id=PurePosixPath(event["path"]).name.removesuffix(".wav"),
+                qid=f"{event['qid']:0{QID_DIGITS}d}",
+                event_id=composed(PurePosixPath(event["path"]).name.removesuffix(".wav")),
                 trim_onset_s=None,
                 duration_s=event["duration"],
                 caption_index=None,
@@ -173,21 +229,32 @@ def _with_captions(
 def _differences(
     recipe: ClipRecipe,
     foregrounds: dict[tuple[str, str], Foreground],
-    lengths_s: dict[tuple[str, str], float],
+    backgrounds: dict[tuple[str, str], Background],
 ) -> Iterator[str]:
     """What keeps this machine's sources from giving the recipe's mixture."""
-    length_s = lengths_s.get((recipe.split, recipe.background_id))
+    tour = backgrounds.get((recipe.split, recipe.background_id))
     end_s = recipe.start_s + recipe.duration_s
-    if length_s is None:
+    if tour is None:
         yield f"recording {recipe.background_id!r} ({recipe.split}) is missing"
-    elif length_s < end_s:
-        yield f"recording {recipe.background_id!r} lasts {length_s:.1f} s, {end_s:g} s are needed"
+    elif tour.length_s < end_s - LENGTH_TOLERANCE_S:
+        yield f"recording {recipe.background_id!r} lasts {tour.length_s:.5f} s, {end_s:g} s are needed"
+    elif tour_of(tour).is_silent(recipe.start_s, end_s):
+        yield f"recording {recipe.background_id!r} is silent from {recipe.start_s:g} to {end_s:g} s"
     for event in recipe.events:
         source = foregrounds.get((recipe.split, event.event_id))
         if source is None:
             yield f"event {event.event_id!r} ({recipe.split}) is missing"
         elif source.duration_s != event.duration_s:
             yield f"{source.file} lasts {source.duration_s} s after trimming, not {event.duration_s:g} s"
+
+
+def _refuse_other_split(recipe: ClipRecipe, split: str, path: Path) -> None:
+    if recipe.split != split:
+        raise ManifestError(
+            f"holds {recipe.recording_id!r} of split {recipe.split}",
+            path,
+            "move it to its split's file",
+        )
 
 
 def _recipe_files(manifest: Path) -> list[tuple[str, Path]]:

@@ -2,70 +2,129 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from clotho_long.audio.io import probe_length
 from clotho_long.core.annotations import query_from_json
-from clotho_long.core.errors import ClothoLongError, FeatureError, ManifestError
-from clotho_long.core.jsonl import read_lines
+from clotho_long.core.errors import ManifestError
+from clotho_long.core.jsonl import at_line, scan_lines, scan_records
 from clotho_long.core.records import SPLITS, Query
-from clotho_long.corpus import Corpus
-from clotho_long.features.files import (
-    AUDIO_FOLDER,
-    AUDIO_KEY,
-    TEXT_FOLDER,
-    TEXT_KEY,
-    audio_file,
-    read_features,
-    text_file,
-)
+from clotho_long.core.work import Workers
+from clotho_long.corpus import PLAN_AGAIN, Corpus
 from clotho_long.recipe.records import ClipRecipe
+from clotho_long.stages.check_files import check_files
+from clotho_long.stages.mixtures import MixtureSources, MixtureTask
+from clotho_long.stages.plan import plan_fingerprint
 
 # Annotations carry one decimal, so a moment may pass its recording by half of the last one.
 ROUNDING_S = 0.05 + 1e-9
 
 
-def check(corpus: Corpus) -> Iterator[str]:
-    """Yield every problem as `FILE[:LINE]: what is wrong`; nothing means that the corpus is whole.
+def check(corpus: Corpus, *, workers: Workers | None = None) -> Iterator[str]:
+    """Yield every problem as `FILE[:LINE]: what is wrong; what to do`; nothing means a whole corpus.
 
     Looks at the annotations (schema, unique qids, windows in order and inside), the recipes (that annotations
-    say what they say), rendered audio (rate, length) and features (present, shape, finite, one encoder).
+    say what they say, that they are what was planned for these sources), rendered audio (rate, length) and
+    features (present, shape, finite, one encoder). Audio and features say what they were made of: what was
+    made of another plan, other sources or another query is a problem. Each file is read once.
     """
     seen: dict[str, str] = {}
-    splits = [split for split in SPLITS if corpus.annotations_file(split).is_file()]
-    if not splits:
+    plans: list[_Plan] = []
+    for split in SPLITS:
+        if corpus.annotations_file(split).is_file() or corpus.recipes_file(split).is_file():
+            plans.append(_Plan(split=split))
+            yield from _annotations(corpus.annotations_file(split), seen, plans[-1].queries)
+            yield from _recipes(corpus, plans[-1])
+    if not plans:
         yield f"{corpus.root / 'text'}: holds no annotations; run `clotho-long plan`"
-    for split in splits:
-        queries: list[tuple[str, Query]] = []
-        yield from _annotations(corpus.annotations_file(split), seen, queries)
-        yield from _recipes(corpus, split, [query for _, query in queries])
-        yield from _audio(corpus, split)
-        yield from _features(corpus, queries)
-    yield from _encoders(corpus)
+    of_page = list(_page(corpus, plans))
+    yield from of_page
+    tasks: dict[str, MixtureTask] = {}
+    yield from (problem for problem in _sources(corpus, plans, tasks) if problem not in of_page)
+    yield from check_files(
+        corpus,
+        {plan.split: plan.recipes for plan in plans},
+        [query for plan in plans for _, query in plan.queries],
+        tasks,
+        workers=workers or Workers(),
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What could be read of one split."""
+
+    split: str
+    queries: list[tuple[str, Query]] = dataclasses.field(default_factory=list)  # with `FILE:LINE`
+    recipes: list[ClipRecipe] = dataclasses.field(default_factory=list)
+
+
+def _page(corpus: Corpus, plans: list[_Plan]) -> Iterator[str]:
+    """Whether `corpus.json` tells of this plan and these sources."""
+    try:
+        planned, stale = corpus.section("plan"), corpus.stale_plan()
+    except ManifestError as error:
+        yield str(error)
+        return
+    if stale is not None:
+        yield f"{corpus.page_file}: {stale}; {PLAN_AGAIN}"
+    if not plans:
+        return
+    if not planned:
+        yield f"{corpus.page_file}: does not tell of the plan that is there; {PLAN_AGAIN}"
+    elif "fingerprint" in planned and planned["fingerprint"] != plan_fingerprint(
+        recipe for plan in plans for recipe in plan.recipes
+    ):
+        yield f"{corpus.root / 'recipes'}: are not the recipes that were planned; {PLAN_AGAIN}"
+
+
+def _sources(corpus: Corpus, plans: list[_Plan], tasks: dict[str, MixtureTask]) -> Iterator[str]:
+    """Problems of the recipes with the sources; the tasks of those that have none are added to `tasks`.
+
+    Recipes that were imported without audio have no sources, and no problem with them.
+    """
+    if not corpus.foregrounds_file.is_file() and not corpus.backgrounds_file.is_file():
+        return
+    try:
+        sources = MixtureSources(corpus)
+    except ManifestError as error:
+        yield str(error)
+        return
+    said: set[str] = set()
+    for recipe in (recipe for plan in plans for recipe in plan.recipes):
+        try:
+            tasks[recipe.recording_id] = sources.task(recipe)
+        except ManifestError as error:
+            if str(error) not in said:
+                yield str(error)
+            said.add(str(error))
 
 
 def _annotations(path: Path, seen: dict[str, str], queries: list[tuple[str, Query]]) -> Iterator[str]:
     """Problems of one annotation file; what can be read is appended to `queries` with its place."""
     try:
-        lines = list(read_lines(path))
+        for where, value in scan_lines(path):
+            try:
+                query: Query = at_line(where, lambda value=value: query_from_json(_read(value)))
+            except ManifestError as error:
+                yield str(error)
+                continue
+            if query.qid in seen:
+                yield f"{where}: qid {query.qid} is used before, at {seen[query.qid]}; {PLAN_AGAIN}"
+            seen.setdefault(query.qid, where)
+            queries.append((where, query))
+            yield from (f"{where}: {problem}; {PLAN_AGAIN}" for problem in _moments(query))
     except ManifestError as error:
         yield str(error)
-        return
-    for where, value in lines:
-        try:
-            query = query_from_json(value)
-        except (ClothoLongError, ValueError, TypeError, KeyError, AttributeError) as error:
-            yield f"{where}: malformed annotation ({' '.join(str(error).split())})"
-            continue
-        if query.qid in seen:
-            yield f"{where}: qid {query.qid} is used before, at {seen[query.qid]}"
-        seen[query.qid] = where
-        queries.append((where, query))
-        yield from (f"{where}: {problem}" for problem in _moments(query))
+
+
+def _read(value: object) -> object:
+    if isinstance(value, ManifestError):
+        raise value
+    return value
 
 
 def _moments(query: Query) -> Iterator[str]:
@@ -85,30 +144,37 @@ def _moments(query: Query) -> Iterator[str]:
         previous_s = moment.offset_s
 
 
-def _recipes(corpus: Corpus, split: str, queries: list[Query]) -> Iterator[str]:
-    path = corpus.recipes_file(split)
+def _recipes(corpus: Corpus, plan: _Plan) -> Iterator[str]:
+    """Problems of one recipe file, also against its annotations; what can be read is added to the plan."""
+    path = corpus.recipes_file(plan.split)
+    where = corpus.annotations_file(plan.split)
     if not path.is_file():
-        yield f"{path}: no such file, but there are annotations; run `clotho-long plan`"
+        yield f"{path}: no such file, but there are annotations; {PLAN_AGAIN}"
         return
     try:
-        recipes = list(corpus.recipes(split))
+        for found in scan_records(path, ClipRecipe):
+            if isinstance(found, ManifestError):
+                yield str(found)
+            elif found.split != plan.split:
+                yield f"{path}: recording {found.recording_id} is of split {found.split}; {PLAN_AGAIN}"
+            else:
+                plan.recipes.append(found)
     except ManifestError as error:
         yield str(error)
-        return
-    by_qid = {query.qid: query for query in queries}
+    by_qid = {query.qid: query for _, query in plan.queries}
     ids: set[str] = set()
-    for recipe in recipes:
+    for recipe in plan.recipes:
         if recipe.recording_id in ids:
-            yield f"{path}: recording {recipe.recording_id} has two recipes"
+            yield f"{path}: recording {recipe.recording_id} has two recipes; {PLAN_AGAIN}"
         ids.add(recipe.recording_id)
         for event in recipe.events:
             query = by_qid.pop(event.qid, None)
             if query is None:
-                yield f"{path}: qid {event.qid} of {recipe.recording_id} has no annotation"
+                yield f"{path}: qid {event.qid} of {recipe.recording_id} has no annotation; {PLAN_AGAIN}"
             elif (problem := _disagreement(query, recipe, event.starts_s)) is not None:
-                yield f"{corpus.annotations_file(split)}: qid {event.qid} {problem}"
+                yield f"{where}: qid {event.qid} {problem}; {PLAN_AGAIN}"
     for qid in by_qid:
-        yield f"{corpus.annotations_file(split)}: qid {qid} is in no recipe"
+        yield f"{where}: qid {qid} is in no recipe; {PLAN_AGAIN}"
 
 
 def _disagreement(query: Query, recipe: ClipRecipe, starts_s: tuple[float, ...]) -> str | None:
@@ -118,72 +184,3 @@ def _disagreement(query: Query, recipe: ClipRecipe, starts_s: tuple[float, ...])
     if len(onsets_s) != len(starts_s) or not np.allclose(onsets_s, starts_s, rtol=0, atol=ROUNDING_S):
         return "has windows that are not where its recipe puts the event"
     return None
-
-
-def _audio(corpus: Corpus, split: str) -> Iterator[str]:
-    """Problems of the rendered clips, if any were rendered."""
-    folder = corpus.audio_dir(split)
-    files = {path.stem: path for path in sorted(folder.glob("*")) if path.suffix in (".wav", ".flac")}
-    if not files:
-        return
-    num_missing = 0
-    for recipe in corpus.recipes(split):
-        path = files.pop(recipe.recording_id, None)
-        if path is None:
-            num_missing += 1
-            continue
-        try:
-            rate_hz, num_samples = probe_length(path)
-        except ClothoLongError as error:
-            yield str(error)
-            continue
-        wanted = round(recipe.duration_s * recipe.sample_rate_hz)
-        if (rate_hz, num_samples) != (recipe.sample_rate_hz, wanted):
-            yield f"{path}: {num_samples} samples at {rate_hz} Hz, not {wanted} at {recipe.sample_rate_hz}"
-    if num_missing:
-        yield f"{folder}: {num_missing} clips are not rendered; run `clotho-long render` again"
-    for path in files.values():
-        yield f"{path}: is in no recipe"
-
-
-def _features(corpus: Corpus, queries: list[tuple[str, Query]]) -> Iterator[str]:
-    """Problems of the extracted features, if any were extracted."""
-    if not corpus.features_dir.is_dir():
-        return
-    for recording_id, duration_s in dict.fromkeys((q.recording_id, q.duration_s) for _, q in queries):
-        # half a second more or less: the window conventions differ by one window
-        yield from _matrix(
-            audio_file(corpus.features_dir, recording_id), AUDIO_KEY, num_rows=duration_s + 0.5
-        )
-    for _, query in queries:
-        yield from _matrix(text_file(corpus.features_dir, query.qid), TEXT_KEY, num_rows=None)
-
-
-def _matrix(path: Path, key: str, *, num_rows: float | None) -> Iterator[str]:
-    try:
-        rows, _ = read_features(path, key)
-    except FeatureError as error:
-        yield str(error)
-        return
-    if rows.size == 0:
-        yield f"{path}: is empty"
-    elif not np.isfinite(rows).all():
-        yield f"{path}: row {int(np.argmin(np.isfinite(rows).all(axis=1)))} holds NaN or infinite values"
-    if num_rows is not None and abs(len(rows) - num_rows) > 1:
-        yield f"{path}: {len(rows)} windows for a recording of {num_rows - 0.5:g} s"
-
-
-def _encoders(corpus: Corpus) -> Iterator[str]:
-    """All files of a folder must come from one encoder and have one width."""
-    for folder, key in ((AUDIO_FOLDER, AUDIO_KEY), (TEXT_FOLDER, TEXT_KEY)):
-        first: tuple[str, int] | None = None
-        for path in sorted((corpus.features_dir / folder).glob("*.npz")):
-            try:
-                rows, made_by = read_features(path, key)
-            except FeatureError:
-                continue  # said where its recording or query was checked
-            encoder = {} if made_by is None else {k: v for k, v in made_by.items() if k != "source"}
-            this = (json.dumps(encoder, sort_keys=True), rows.shape[1])
-            first = first or this
-            if this != first:
-                yield f"{path}: made by {this[0]}, {this[1]} wide; others here by {first[0]}, {first[1]} wide"

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from clotho_long.audio.io import ChannelChoice
+from clotho_long.audio.io import ChannelChoice, Waveform, stream_mono
 from clotho_long.core.annotations import read_queries, read_sentences
 from clotho_long.core.errors import ManifestError
+from clotho_long.core.files import tidied
 from clotho_long.core.records import Query
+from clotho_long.core.units import Hertz
 from clotho_long.core.work import Workers
 from clotho_long.corpus import Corpus
 from clotho_long.features.encode import EncodeCounts, Recording, encode_queries, encode_recordings
-from clotho_long.features.extract import EncoderChoice, WindowChoice
-from clotho_long.features.recordings import FileSound, find_recordings
-from clotho_long.stages.mixtures import MixtureSound, mixture_tasks
+from clotho_long.features.extract import EncoderChoice, MadeBy, WindowChoice
+from clotho_long.features.recordings import find_recordings
+from clotho_long.stages.mixtures import MixtureSound, MixtureTask, mixture_tasks
+from clotho_long.stages.render import OVERWRITE, RENDERED_SUFFIXES, Journal
 
 SoundChoice = Literal["recipe", "wav"]
 SOUND_CHOICES: tuple[SoundChoice, ...] = get_args(SoundChoice)
-RENDERED_SUFFIXES = ("wav", "flac")  # of `clotho-long render`, in this order of preference
 
 
 def extract_corpus(
@@ -47,25 +50,28 @@ def extract_corpus(
     chosen = tuple(splits) or corpus.planned_splits
     if not chosen:
         raise ManifestError("holds no recipes", corpus.root, "run `clotho-long plan` first")
+    corpus.refuse_stale_plan()
     recordings = [item for split in chosen for item in _recordings_of(corpus, split, sound)[:limit]]
-    audio = encode_recordings(
-        recordings,
-        corpus.features_dir,
-        encoder=encoder,
-        windows=windows,
-        overwrite=overwrite,
-        workers=workers,
-    )
+    with tidied(corpus.root):
+        audio = encode_recordings(
+            recordings,
+            corpus.features_dir,
+            encoder=encoder,
+            windows=windows,
+            overwrite=overwrite,
+            workers=workers,
+        )
     # all splits, whichever are wanted: groups of queries, and so their bytes, hang on the whole list
     queries = [q for split in corpus.planned_splits for q in read_queries(corpus.annotations_file(split))]
-    text = encode_queries(
-        queries,
-        corpus.features_dir,
-        encoder=encoder,
-        wanted=_qids_of(queries, recordings),
-        overwrite=overwrite,
-        workers=workers,
-    )
+    with tidied(corpus.features_dir):
+        text = encode_queries(
+            queries,
+            corpus.features_dir,
+            encoder=encoder,
+            wanted=_qids_of(queries, recordings),
+            overwrite=overwrite,
+            workers=workers,
+        )
     return audio, text
 
 
@@ -85,9 +91,10 @@ def extract_recordings(
         ConfigError, FeatureError: as `encode_recordings`.
     """
     recordings, problems = find_recordings(paths, channels=channels)
-    counts = encode_recordings(
-        recordings, features_dir, encoder=encoder, windows=windows, overwrite=overwrite, workers=workers
-    )
+    with tidied(features_dir):
+        counts = encode_recordings(
+            recordings, features_dir, encoder=encoder, windows=windows, overwrite=overwrite, workers=workers
+        )
     return counts + EncodeCounts(written=0, done_before=0, problems=tuple(problems))
 
 
@@ -105,30 +112,65 @@ def extract_annotations(
         ManifestError: the file is missing, empty or malformed, a query is empty, or a qid stands twice.
         ConfigError, FeatureError: as `encode_recordings`.
     """
-    return encode_queries(
-        read_sentences(path), features_dir, encoder=encoder, overwrite=overwrite, workers=workers
-    )
+    with tidied(features_dir):
+        return encode_queries(
+            read_sentences(path), features_dir, encoder=encoder, overwrite=overwrite, workers=workers
+        )
 
 
 def _recordings_of(corpus: Corpus, split: str, sound: SoundChoice) -> list[Recording]:
+    tasks = mixture_tasks(corpus, [split])
     if sound == "recipe":
         return [
-            Recording(recording_id=task.recipe.recording_id, sound=MixtureSound(task=task))
-            for task in mixture_tasks(corpus, [split])
+            Recording(recording_id=task.recipe.recording_id, sound=MixtureSound(task=task)) for task in tasks
         ]
+    journal = Journal(corpus.audio_dir(split))
     return [
-        Recording(
-            recording_id=recipe.recording_id,
-            sound=FileSound(path=_rendered_file(corpus, split, recipe.recording_id)),
-        )
-        for recipe in corpus.recipes(split)
+        Recording(recording_id=task.recipe.recording_id, sound=_rendered(corpus, task, journal))
+        for task in tasks
     ]
 
 
-def _rendered_file(corpus: Corpus, split: str, recording_id: str) -> Path:
-    """What `render` wrote; where nothing is there, the name that is then missed."""
-    candidates = [corpus.audio_file(split, recording_id, suffix) for suffix in RENDERED_SUFFIXES]
-    return next((path for path in candidates if path.is_file()), candidates[0])
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedSound:
+    """What `render` wrote of a recipe."""
+
+    path: Path
+    made_from: str
+
+    def blocks(self, sample_rate_hz: Hertz) -> Iterator[Waveform]:
+        """The recording, some seconds at a time."""
+        return stream_mono(self.path, sample_rate_hz)
+
+    def identity(self) -> MadeBy:
+        """The recipe, and that it went through 16 bits: the same in wav and flac."""
+        return rendered_source(self.made_from)
+
+
+def rendered_source(made_from: str) -> MadeBy:
+    """What features say that they were made of, if they were made of a rendered file."""
+    return {"recipe": made_from, "rendered": True}
+
+
+def _rendered(corpus: Corpus, task: MixtureTask, journal: Journal) -> RenderedSound:
+    """The rendered file of a recipe; where nothing is there, the name that is then missed.
+
+    Raises:
+        ManifestError: the file was rendered from another recipe, or nothing says from which.
+    """
+    candidates = [
+        corpus.audio_file(task.recipe.split, task.recipe.recording_id, suffix) for suffix in RENDERED_SUFFIXES
+    ]
+    path = next((path for path in candidates if path.is_file()), candidates[0])
+    made_from = journal.made_from(path)
+    if path.is_file() and made_from != task.fingerprint:
+        problem = (
+            "no finished run of `render` vouches for it"
+            if made_from is None
+            else "was rendered from another recipe or other sources"
+        )
+        raise ManifestError(problem, path, OVERWRITE)
+    return RenderedSound(path=path, made_from=task.fingerprint)
 
 
 def _qids_of(queries: Iterable[Query], recordings: Iterable[Recording]) -> set[str]:

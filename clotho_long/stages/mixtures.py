@@ -47,28 +47,45 @@ class MixtureTask:
         return fingerprint([MIXTURE_VERSION, repr(self.recipe), sources])
 
 
+class MixtureSources:
+    """The scanned sources of a corpus: from a recipe to what a worker needs.
+
+    Raises:
+        ManifestError: the corpus was not scanned.
+    """
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._corpus = corpus
+        self._foregrounds = {(item.split, item.event_id): item for item in corpus.foregrounds()}
+        self._backgrounds = {item.background_id: item for item in corpus.backgrounds()}
+        self._clotho, self._tours = corpus.source_root("clotho"), corpus.source_root("walking_tours")
+
+    def task(self, recipe: ClipRecipe) -> MixtureTask:
+        """The task of one clip.
+
+        Raises:
+            ManifestError: the recipe names a source that was not found, or lacks what only a scan knows.
+        """
+        where = self._corpus.recipes_file(recipe.split)
+        return MixtureTask(
+            recipe=recipe,
+            background=_background_file(self._tours, self._backgrounds, recipe, where),
+            events=tuple(
+                _event_file(self._clotho, self._foregrounds, recipe.split, event, where)
+                for event in recipe.events
+            ),
+            cache_dir=self._corpus.cache_dir,
+        )
+
+
 def mixture_tasks(corpus: Corpus, splits: Iterable[str]) -> list[MixtureTask]:
     """The tasks of all clips of the splits, in the order of their recipes.
 
     Raises:
-        ManifestError: a recipe names a source that the scan did not find, or lacks what only a scan knows.
+        ManifestError: as `MixtureSources`.
     """
-    foregrounds = {(item.split, item.event_id): item for item in corpus.foregrounds()}
-    backgrounds = {item.background_id: item for item in corpus.backgrounds()}
-    clotho, tours = corpus.source_root("clotho"), corpus.source_root("walking_tours")
-    return [
-        MixtureTask(
-            recipe=recipe,
-            background=_background_file(tours, backgrounds, recipe, corpus.recipes_file(split)),
-            events=tuple(
-                _event_file(clotho, foregrounds, split, event, corpus.recipes_file(split))
-                for event in recipe.events
-            ),
-            cache_dir=corpus.cache_dir,
-        )
-        for split in splits
-        for recipe in corpus.recipes(split)
-    ]
+    sources = MixtureSources(corpus)
+    return [sources.task(recipe) for split in splits for recipe in corpus.recipes(split)]
 
 
 def render_mixture(task: MixtureTask) -> Waveform:
@@ -92,7 +109,7 @@ def mixture_blocks(task: MixtureTask) -> Iterator[Waveform]:
     num_samples = samples_from_seconds(recipe.duration_s, rate_hz)
     if start + num_samples > len(tour):
         raise AudioError(
-            f"lasts {len(tour) / rate_hz:.1f} s, the recipe needs {(start + num_samples) / rate_hz:.1f} s",
+            f"has {len(tour):,} samples at {rate_hz} Hz, the recipe needs {start + num_samples:,}",
             task.background.path,
             "plan again with the recordings that you have",
         )

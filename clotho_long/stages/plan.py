@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from pydantic.dataclasses import dataclass
 
-from clotho_long.core.annotations import write_queries
+from clotho_long.core.annotations import dump_queries, write_queries
 from clotho_long.core.errors import ManifestError
 from clotho_long.core.files import fingerprint
-from clotho_long.core.jsonl import write_records
+from clotho_long.core.jsonl import dump_records, write_records
 from clotho_long.core.records import SPLITS, Moment, Query
 from clotho_long.core.settings import to_plain
 from clotho_long.corpus import Corpus
@@ -42,6 +43,11 @@ class Tour:
 
     background_id: str
     length_s: float
+    silences_s: tuple[tuple[float, float], ...] = ()
+
+    def is_silent(self, start_s: float, end_s: float) -> bool:
+        """Whether nothing at all sounds in a cut, so that no level can be set against it."""
+        return any(start <= start_s and end_s <= end for start, end in self.silences_s)
 
 
 def plan(
@@ -60,7 +66,7 @@ def plan(
         split: sample_split(
             spec,
             [_candidate(item) for item in foregrounds if item.split == split],
-            [_tour(item) for item in backgrounds if item.split == split],
+            [tour_of(item) for item in backgrounds if item.split == split],
             split=split,
             seed=seed,
         )
@@ -79,15 +85,19 @@ def plan(
         clips={split: len(recipes) for split, recipes in recipes_of.items()},
         queries={split: sum(len(r.events) for r in recipes) for split, recipes in recipes_of.items()},
         empty_clips={split: sum(not r.events for r in recipes) for split, recipes in drawn.items()},
-        notes=tuple(
-            f"{item.background_id} lasts {item.length_s:.0f} s, less than one clip: not used"
-            for item in backgrounds
-            if spec.num_clips(item.length_s) == 0
-        ),
+        notes=tuple(note for item in backgrounds for note in _left_out(spec, tour_of(item))),
     )
     made_by = {"preset": preset, "seed": seed, "max_clips": max_clips, "settings": to_plain(spec)}
-    write_plan(corpus, recipes_of, captions_of(foregrounds), made_by=made_by)
-    return counts
+    kept_aside = write_plan(corpus, recipes_of, captions_of(foregrounds), made_by=made_by)
+    return dataclasses.replace(counts, notes=(*counts.notes, *kept_aside))
+
+
+def _left_out(spec: MixtureSpec, tour: Tour) -> Iterator[str]:
+    """What of a tour cannot be used."""
+    if (num_clips := spec.num_clips(tour.length_s)) == 0:
+        yield f"{tour.background_id} lasts {tour.length_s:.0f} s, less than one clip: not used"
+    elif num_silent := num_clips - len(list(_starts(spec, tour))):
+        yield f"{tour.background_id} is silent in {num_silent} of {num_clips} clips: left out"
 
 
 def captions_of(foregrounds: Iterable[Foreground]) -> Captions:
@@ -111,12 +121,20 @@ def sample_split(
             ordered,
             split=split,
             background_id=tour.background_id,
-            start_s=k * spec.clip_interval_s,
+            start_s=start_s,
             seed=seed,
         )
         for tour in sorted(tours, key=lambda tour: tour.background_id)
-        for k in range(spec.num_clips(tour.length_s))
+        for start_s in _starts(spec, tour)
     ]
+
+
+def _starts(spec: MixtureSpec, tour: Tour) -> Iterator[float]:
+    """Where clips can be cut from a tour."""
+    for k in range(spec.num_clips(tour.length_s)):
+        start_s = k * spec.clip_interval_s
+        if not tour.is_silent(start_s, start_s + spec.clip_duration_s):
+            yield start_s
 
 
 def number_queries(recipes_of: dict[str, list[ClipRecipe]]) -> dict[str, list[ClipRecipe]]:
@@ -135,20 +153,94 @@ def write_plan(
     captions: Captions,
     *,
     made_by: Mapping[str, object],
-) -> None:
-    """Write recipes, annotations and the page that says what made them."""
+) -> tuple[str, ...]:
+    """Write recipes, annotations and the page that says what made them; notes tell of an older plan.
+
+    Raises:
+        ManifestError: a caption is missing.
+    """
+    queries = {split: list(queries_of(recipes, captions)) for split, recipes in recipes_of.items()}
+    return write_recipes_and_queries(corpus, recipes_of, queries, made_by=made_by)
+
+
+def write_recipes_and_queries(
+    corpus: Corpus,
+    recipes_of: dict[str, list[ClipRecipe]],
+    queries_of_split: dict[str, list[Query]],
+    *,
+    made_by: Mapping[str, object],
+) -> tuple[str, ...]:
+    """`write_plan` where the queries are at hand.
+
+    An older plan that differs is set aside with all its splits: half of one and half of another is no corpus.
+    """
+    identity = plan_fingerprint(recipe for recipes in recipes_of.values() for recipe in recipes)
+    notes = _set_older_plan_aside(corpus, recipes_of, queries_of_split)
     for split, recipes in recipes_of.items():
         write_records(corpus.recipes_file(split), recipes, ClipRecipe)
-        write_queries(corpus.annotations_file(split), queries_of(recipes, captions))
+        write_queries(corpus.annotations_file(split), queries_of_split[split])
     corpus.update_page(
         plan={
             **made_by,
             "clips": {split: len(recipes) for split, recipes in recipes_of.items()},
-            "queries": {split: sum(len(r.events) for r in recipes) for split, recipes in recipes_of.items()},
-            "fingerprint": fingerprint(
-                [repr(recipe) for recipes in recipes_of.values() for recipe in recipes]
-            ),
+            "queries": {split: len(queries) for split, queries in queries_of_split.items()},
+            "scan_fingerprint": _scan_fingerprint(corpus),
+            "fingerprint": identity,
         }
+    )
+    return notes
+
+
+def plan_fingerprint(recipes: Iterable[ClipRecipe]) -> str:
+    """Identifies what is planned, over all splits in their order."""
+    return fingerprint([repr(recipe) for recipe in recipes])
+
+
+def _scan_fingerprint(corpus: Corpus) -> str | None:
+    """Identifies the sources that a plan is made for; None without a scan, or one whose page was lost."""
+    try:
+        found: str | None = corpus.section("scan").get("fingerprint")
+    except ManifestError:
+        return None
+    return found
+
+
+def refuse_repeated(recipes_of: Mapping[str, Sequence[ClipRecipe]], where: object) -> None:
+    """A clip's id and a query's qid name files: each is there once in a corpus.
+
+    Raises:
+        ManifestError: one stands twice, in what comes from `where`.
+    """
+    recipes = [recipe for recipes in recipes_of.values() for recipe in recipes]
+    ids = Counter(recipe.recording_id for recipe in recipes)
+    qids = Counter(event.qid for recipe in recipes for event in recipe.events)
+    for what, counts in (("clip", ids), ("qid", qids)):
+        if repeated := [name for name, count in counts.items() if count > 1]:
+            raise ManifestError(
+                f"{what} {repeated[0]!r} stands {counts[repeated[0]]} times ({len(repeated)} such)",
+                where,
+                "give each its own",
+            )
+
+
+def _set_older_plan_aside(
+    corpus: Corpus, recipes_of: dict[str, list[ClipRecipe]], queries_of_split: dict[str, list[Query]]
+) -> tuple[str, ...]:
+    """Move the recipes and annotations of another plan to where nothing takes them for the new one's."""
+    there = [
+        file
+        for split in SPLITS
+        for file in (corpus.recipes_file(split), corpus.annotations_file(split))
+        if file.is_file()
+    ]
+    new = {corpus.recipes_file(s): dump_records(recipes, ClipRecipe) for s, recipes in recipes_of.items()}
+    new |= {corpus.annotations_file(s): dump_queries(queries) for s, queries in queries_of_split.items()}
+    if not there or (set(there) == set(new) and all(path.read_bytes() == new[path] for path in there)):
+        return ()
+    folder = corpus.set_aside(*there)
+    return (
+        f"the plan that was there is now in {folder}; audio and features that were made from it stay: "
+        "`clotho-long check` names them",
     )
 
 
@@ -206,5 +298,6 @@ def _candidate(item: Foreground) -> Candidate:
     )
 
 
-def _tour(item: Background) -> Tour:
-    return Tour(background_id=item.background_id, length_s=item.length_s)
+def tour_of(item: Background) -> Tour:
+    """A scanned recording as what clips are cut from."""
+    return Tour(background_id=item.background_id, length_s=item.length_s, silences_s=item.silences_s)

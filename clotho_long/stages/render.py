@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic.dataclasses import dataclass
 
-from clotho_long.audio.io import write_blocks
+from clotho_long.audio.io import probe_length, write_blocks
 from clotho_long.core.errors import AudioError, ManifestError
-from clotho_long.core.jsonl import read_lines, write_lines
+from clotho_long.core.files import tidied
+from clotho_long.core.jsonl import scan_lines, write_lines
+from clotho_long.core.units import samples_from_seconds
 from clotho_long.core.work import Watch, Workers, unwatched
 from clotho_long.corpus import Corpus
+from clotho_long.recipe.records import ClipRecipe
 from clotho_long.stages.mixtures import MixtureTask, mixture_blocks, mixture_tasks
 
 AudioFormat = Literal["wav", "flac"]
 JOURNAL = "rendered.jsonl"  # in the folder of a split: which recipe each finished file was made from
+RENDERED_SUFFIXES = ("wav", "flac")  # in the order of preference where both are there
+OVERWRITE = "run `clotho-long render --overwrite`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,7 @@ def render(
     """
     if not splits:
         raise ManifestError("holds no recipes", corpus.root, "run `clotho-long plan` first")
+    corpus.refuse_stale_plan()
     tasks = []
     for split in splits:
         chosen = [
@@ -80,21 +86,20 @@ def render(
         ]
     if unknown := set(only) - {task.mixture.recipe.recording_id for task in tasks}:
         raise ManifestError(f"no recipe is called {min(unknown)!r}", corpus.root / "recipes", "check --only")
-    journals = {split: _Journal(corpus.audio_dir(split)) for split in splits}
+    journals = {split: Journal(corpus.audio_dir(split)) for split in splits}
+    for journal in journals.values():
+        journal.settle()  # a torn last line must not swallow the next one
     waiting = [
-        task
-        for task in tasks
-        if not journals[task.mixture.recipe.split].is_done(
-            task.path, task.mixture.fingerprint, overwrite=overwrite
-        )
+        task for task in tasks if not _is_done(task, journals[task.mixture.recipe.split], overwrite=overwrite)
     ]
     problems = []
     workers = Workers(jobs=jobs, scheduler=scheduler, watch=watch)
-    for result in workers.each(_render_one, waiting, label="rendering", unit="clip"):
-        if result.problem is None:
-            journals[result.path.parent.name].add(result.path, result.fingerprint)
-        else:
-            problems.append(result.problem)
+    with tidied(corpus.root):
+        for result in workers.each(_render_one, waiting, label="rendering", unit="clip"):
+            if result.problem is None:
+                journals[result.path.parent.name].add(result.path, result.fingerprint)
+            else:
+                problems.append(result.problem)
     for journal in journals.values():
         journal.settle()
     return RenderCounts(
@@ -113,54 +118,67 @@ def _render_one(task: _RenderTask) -> _Rendered:
     return _Rendered(path=task.path, fingerprint=fingerprint)
 
 
-class _Journal:
+def _is_done(task: _RenderTask, journal: Journal, *, overwrite: bool) -> bool:
+    """Whether the file is there, whole, and was made from this recipe.
+
+    Raises:
+        ManifestError: it was made from another one, and may not be overwritten.
+    """
+    if not task.path.is_file() or (made_from := journal.made_from(task.path)) is None:
+        return False
+    if made_from == task.mixture.fingerprint:
+        return damage(task.path, task.mixture.recipe, journal) is None
+    if not overwrite:
+        raise ManifestError("was rendered from another recipe or other sources", task.path, OVERWRITE)
+    return False
+
+
+def damage(path: Path, recipe: ClipRecipe, journal: Journal) -> str | None:
+    """What a rendered file's header or size says is wrong with it; None if nothing is."""
+    try:
+        rate_hz, num_samples = probe_length(path)
+    except AudioError as error:
+        return error.problem
+    wanted = samples_from_seconds(recipe.duration_s, recipe.sample_rate_hz)
+    if (rate_hz, num_samples) != (recipe.sample_rate_hz, wanted):
+        return f"{num_samples} samples at {rate_hz} Hz, not {wanted} at {recipe.sample_rate_hz}"
+    written, there = journal.num_bytes(path), path.stat().st_size
+    return f"is damaged: {there} of {written} bytes are there" if written not in (None, there) else None
+
+
+class Journal:
     """Which files of a folder are finished, and from which recipe; a line is added as each one is done."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / JOURNAL
-        self._made_from = dict(self._read())
-        self.settle()
+        # a line that is torn or malformed vouches for nothing: that one file is rendered again
+        self._lines = {line["file"]: line for line in self._read() if _is_line(line)}
 
-    def is_done(self, path: Path, fingerprint: str, *, overwrite: bool) -> bool:
-        """Whether the file is there and was made from this recipe.
+    def made_from(self, path: Path) -> str | None:
+        """The fingerprint of the mixture that a file holds; None if no finished run vouches for the file."""
+        line = self._lines.get(path.name)
+        return None if line is None else line["made_from"]
 
-        Raises:
-            ManifestError: it was made from another one, and may not be overwritten.
-        """
-        if not path.is_file() or path.name not in self._made_from:
-            return False
-        if self._made_from[path.name] == fingerprint:
-            return True
-        if not overwrite:
-            raise ManifestError(
-                "was rendered from another recipe or other sources",
-                path,
-                "render with --overwrite, or to a new corpus",
-            )
-        return False
+    def num_bytes(self, path: Path) -> int | None:
+        """The size that a file had when it was finished, where that was noted."""
+        num_bytes = self._lines.get(path.name, {}).get("bytes")
+        return num_bytes if isinstance(num_bytes, int) else None
 
     def add(self, path: Path, fingerprint: str) -> None:
-        self._made_from[path.name] = fingerprint
+        line = {"file": path.name, "made_from": fingerprint, "bytes": path.stat().st_size}
+        self._lines[path.name] = line
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_journal_line(path.name, fingerprint)) + "\n")
+            file.write(json.dumps(line) + "\n")
 
     def settle(self) -> None:
         """Write the journal anew, by name: without the order in which workers ended, or a torn line."""
-        if self._made_from:
-            write_lines(
-                self._path, (_journal_line(name, self._made_from[name]) for name in sorted(self._made_from))
-            )
+        if self._lines:
+            write_lines(self._path, (self._lines[name] for name in sorted(self._lines)))
 
-    def _read(self) -> Iterator[tuple[str, str]]:
-        if not self._path.is_file():
-            return
-        try:
-            for _, line in read_lines(self._path):
-                yield line["file"], line["made_from"]
-        except ManifestError:
-            # the run was killed while it added the last line: that one file is rendered again
-            return
+    def _read(self) -> Iterator[Any]:
+        if self._path.is_file():
+            yield from (line for _, line in scan_lines(self._path))
 
 
-def _journal_line(name: str, fingerprint: str) -> dict[str, str]:
-    return {"file": name, "made_from": fingerprint}
+def _is_line(line: Any) -> bool:
+    return isinstance(line, dict) and all(isinstance(line.get(key), str) for key in ("file", "made_from"))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import joblib
+import numpy as np
 from pydantic.dataclasses import dataclass
 
 from clotho_long.audio.cache import open_waveform
-from clotho_long.audio.io import probe
+from clotho_long.audio.io import Waveform, probe
 from clotho_long.audio.mix import peak_of
 from clotho_long.audio.trim import TRIM_DB
-from clotho_long.core.errors import AudioError, ManifestError
-from clotho_long.core.files import fingerprint, fingerprint_file
+from clotho_long.core.errors import AudioError, ConfigError, ManifestError
+from clotho_long.core.files import fingerprint, fingerprint_file, tidied
 from clotho_long.core.jsonl import write_records
 from clotho_long.core.records import SPLITS
 from clotho_long.core.units import Decibels, Hertz
@@ -22,13 +24,19 @@ from clotho_long.core.work import Watch, Workers, unwatched
 from clotho_long.corpus import Corpus
 from clotho_long.sources.clotho import CaptionedFile, find_events, measure_event
 from clotho_long.sources.records import Background, Foreground, Skipped
-from clotho_long.sources.walking_tours import TourFile, find_tours
+from clotho_long.sources.walking_tours import TourFile, find_tours, split_recordings
 from clotho_long.stages.mixtures import SourceFile, decoded_background
 
 # What the presets mix at; decoding for it during the scan also fills the cache that they read.
 SCAN_RATE_HZ: Hertz = 32_000
+BLOCK_SAMPLES = 60 * SCAN_RATE_HZ  # of a tour that are looked at together
+SPLIT_PENDING = ""  # of a tour: a ratio counts those that turn out to be usable
 # Raised when the measurement changes, so that what an earlier version remembered is measured again.
-SCAN_VERSION = 1
+SCAN_VERSION = 2
+# Shorter silence is part of a walk; longer than a clip, nothing can be mixed into it.
+MIN_SILENCE_S = 1.0
+# The square of a smaller sample is nothing in float32.
+SILENT_PEAK = 1e-20
 
 Measured = Foreground | Background | Skipped
 
@@ -61,10 +69,19 @@ def scan(
 
     Raises:
         ManifestError: a folder is not what it should be, or nothing usable is in it.
-        ConfigError: the split rule does not fit the recordings.
+        ConfigError: the split rule does not fit the recordings, or the corpus lies among them.
     """
+    if walking_tours.resolve() in (corpus.root.resolve(), *corpus.root.resolve().parents):
+        raise ConfigError(
+            f"lies inside the tours' folder {walking_tours}: what is rendered would be taken for tours",
+            corpus.root,
+            "give another --out",
+        )
     events = list(find_events(clotho))
-    tours = find_tours(walking_tours, split_rule=split_rule)
+    found_tours = list(find_tours(walking_tours))
+    tours = [tour for tour in found_tours if isinstance(tour, TourFile)]
+    # a rule that does not fit is said before hours of decoding
+    split_recordings([tour.background_id for tour in tours], split_rule, where=str(walking_tours))
     tasks: list[_Task] = [
         _MeasureTour(root=walking_tours, found=tour, cache_dir=corpus.cache_dir) for tour in tours
     ]
@@ -74,14 +91,24 @@ def scan(
         if isinstance(event, CaptionedFile)
     ]
     workers = Workers(jobs=jobs, scheduler=scheduler, watch=watch)
-    measured = list(workers.each(_measure, tasks, label="scanning", unit="file"))
+    with tidied(corpus.root):
+        measured = list(workers.each(_measure, tasks, label="scanning", unit="file"))
+    usable = [item.background_id for item in measured if isinstance(item, Background)]
+    split_of = split_recordings(usable, split_rule, where=str(walking_tours))
     foregrounds = sorted(
         (m for m in measured if isinstance(m, Foreground)), key=lambda m: (_order(m), m.event_id)
     )
     backgrounds = sorted(
-        (m for m in measured if isinstance(m, Background)), key=lambda m: (_order(m), m.background_id)
+        (
+            dataclasses.replace(m, split=split_of[m.background_id])
+            for m in measured
+            if isinstance(m, Background)
+        ),
+        key=lambda m: (_order(m), m.background_id),
     )
-    skipped = sorted((m for m in [*events, *measured] if isinstance(m, Skipped)), key=lambda m: m.file)
+    skipped = sorted(
+        (m for m in [*events, *found_tours, *measured] if isinstance(m, Skipped)), key=lambda m: m.file
+    )
     for found, where in ((foregrounds, clotho), (backgrounds, walking_tours)):
         if not found:
             reasons = "; ".join(f"{item.file} {item.reason}" for item in skipped[:3])
@@ -139,12 +166,13 @@ class _MeasureTour:
             return Skipped(file=self.found.file, reason="is silent")
         return Background(
             background_id=self.found.background_id,
-            split=self.found.split,
+            split=SPLIT_PENDING,
             file=self.found.file,
             fingerprint=source.fingerprint,
             sample_rate_hz=info.sample_rate_hz,
             num_channels=info.num_channels,
             length_s=len(tour) / SCAN_RATE_HZ,
+            silences_s=_silences(tour),
         )
 
 
@@ -164,6 +192,21 @@ def _measure(task: _Task) -> Measured:
 
 def _measure_anew(identity: str, task: _Task) -> Measured:
     return task.measure()
+
+
+def _silences(tour: Waveform) -> tuple[tuple[float, float], ...]:
+    """Where a tour at the scan's rate is silent for long, in seconds."""
+    silences = []
+    last = -1  # index of the last sample that sounds
+    for start in range(0, len(tour), BLOCK_SAMPLES):
+        sounding = np.flatnonzero(np.abs(tour[start : start + BLOCK_SAMPLES]) > SILENT_PEAK) + start
+        for gap in np.flatnonzero(np.diff(sounding, prepend=last) > MIN_SILENCE_S * SCAN_RATE_HZ):
+            before = last if gap == 0 else int(sounding[gap - 1])
+            silences.append((before + 1, int(sounding[gap])))
+        last = int(sounding[-1]) if len(sounding) else last
+    if len(tour) - 1 - last > MIN_SILENCE_S * SCAN_RATE_HZ:
+        silences.append((last + 1, len(tour)))
+    return tuple((start / SCAN_RATE_HZ, stop / SCAN_RATE_HZ) for start, stop in silences)
 
 
 def _order(item: Foreground | Background) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from pydantic.dataclasses import dataclass
 
+from clotho_long.core.errors import ConfigError
 from clotho_long.core.files import atomic_path
 from clotho_long.core.settings import to_plain
 from clotho_long.corpus import Corpus
@@ -88,7 +89,7 @@ def table_of(values_of: dict[str, Distributions]) -> str:
 
 def report_comparison(corpus: Corpus) -> list[str]:
     """How a planned Clotho-Moment-Long compares with the report, which counts its training corpus."""
-    page = corpus.page().get("plan", {})
+    page = corpus.section("plan")
     if page.get("settings") != to_plain(CLOTHO_MOMENT_LONG) or page.get("max_clips") is not None:
         return []
     clips, queries = page["clips"].get("train", 0), page["queries"].get("train", 0)
@@ -103,6 +104,9 @@ def plot_distributions(values_of: dict[str, Distributions], path: Path, *, title
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 7), layout="constrained")
+    formats = figure.canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
+        raise ConfigError(f"is no picture's name; suffixes are .{', .'.join(sorted(formats))}", path)
     axes = figure.subplots(2, 3)
     panels = (
         ("queries_per_clip", "queries per clip", True),

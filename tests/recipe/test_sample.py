@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clotho_long.core.errors import ConfigError, ManifestError
-from clotho_long.core.settings import override
+from clotho_long.core.records import Query
+from clotho_long.core.settings import load_config, override
 from clotho_long.recipe.records import recording_id_of
 from clotho_long.recipe.sample import Candidate, sample_clip
 from clotho_long.recipe.spec import CLOTHO_MOMENT, CLOTHO_MOMENT_LONG, Exponential, MixtureSpec, Uniform
@@ -104,6 +106,81 @@ def test_impossible_settings_are_refused_when_built() -> None:
         dataclasses.replace(CLOTHO_MOMENT_LONG, recurrence_probability=1.5)
     with pytest.raises(ConfigError, match="recurrence_counts is empty"):
         dataclasses.replace(CLOTHO_MOMENT_LONG, recurrence_counts=())
+
+
+def test_lengths_forgive_their_last_digit_but_not_a_sample() -> None:
+    spec = dataclasses.replace(CLOTHO_MOMENT, clip_duration_s=20.0, clip_interval_s=40.0)
+    assert spec.num_clips(60.0 - 1e-7) == 2
+    assert spec.num_clips(1_919_999 / 32_000) == 1
+    assert spec.num_clips(639_999 / 32_000) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("clip_interval=0.05", "two clips would have one name"),
+        ("clip_interval=.inf", "finite number"),
+        ("gap_s.mean=.nan", "finite number"),
+        ("foreground_db.low=-.inf", "finite number"),
+        ("background_db.low=-1000", "background_db is beyond 200 dB"),
+    ],
+)
+def test_settings_that_no_clip_can_have_are_refused(change: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        override(CLOTHO_MOMENT, [change])
+
+
+@pytest.mark.parametrize("bad", ["../../x", "/abs/x", "..", ".hidden", "a\\b", "a\0b", "a\nb", ""])
+def test_an_id_that_leads_elsewhere_cannot_be_built(bad: str) -> None:
+    for build in (
+        lambda: make_recipe(recording_id=bad),
+        lambda: make_event(qid=bad),
+        lambda: Query(qid=bad, query="q", recording_id="r", duration_s=1.0, moments=()),
+        lambda: Query(qid="0", query="q", recording_id=bad, duration_s=1.0, moments=()),
+    ):
+        with pytest.raises(ManifestError, match="cannot name a file"):
+            build()
+
+
+def test_a_source_may_begin_with_a_dot_but_not_lead_elsewhere() -> None:
+    assert make_event(event_id="...and then").event_id == "...and then"
+    for build in (lambda: make_event(event_id="a/b"), lambda: make_recipe(background_id="../x")):
+        with pytest.raises(ManifestError, match="cannot name a file"):
+            build()
+
+
+@pytest.mark.parametrize(
+    "change", [{"start_s": float("nan")}, {"background_db": float("inf")}, {"duration_s": float("inf")}]
+)
+def test_a_recipe_holds_finite_numbers(change: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="finite number"):
+        make_recipe(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"start_s": -1.0}, "start_s is negative"),
+        ({"split": "dev"}, "'dev' is none of the splits"),
+        ({"background_db": -1000.0}, "level -1000 dB of the background"),
+    ],
+)
+def test_a_recipe_that_cannot_be_mixed_cannot_be_built(change: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ManifestError, match=complaint):
+        make_recipe(**change)
+
+
+@pytest.mark.parametrize(
+    "twice", [("clip_duration=30", "clip_duration_s=10"), ("gap_s.mean=3", "gap.mean=4")]
+)
+def test_a_setting_in_two_spellings_is_an_error(twice: tuple[str, str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"(clip_duration_s|gap_s\.mean) is given twice, as "):
+        override(CLOTHO_MOMENT_LONG, twice)
+    assert override(CLOTHO_MOMENT_LONG, [twice[0], twice[0]]) == override(CLOTHO_MOMENT_LONG, twice[:1])
+    settings = tmp_path / "settings.yml"
+    settings.write_text("clip_duration: 30\nclip_duration_s: 10\n")
+    with pytest.raises(ConfigError, match="clip_duration_s is given twice"):
+        load_config(MixtureSpec, settings)
 
 
 def test_a_setting_may_be_named_without_its_unit() -> None:

@@ -11,11 +11,12 @@ import soundfile
 
 from clotho_long.audio.io import read_mono, write_audio
 from clotho_long.core.annotations import read_queries
+from clotho_long.core.files import fingerprint_file
 from clotho_long.core.jsonl import write_records
 from clotho_long.core.records import SPLITS
 from clotho_long.corpus import Corpus
 from clotho_long.recipe.records import ClipRecipe
-from clotho_long.sources.records import Skipped
+from clotho_long.sources.records import Foreground, Skipped
 from clotho_long.stages.mixtures import mixture_tasks, render_mixture
 from clotho_long.stages.render import JOURNAL
 from tests.builders import (
@@ -83,8 +84,8 @@ def test_adding_a_source_moves_no_other_clip(tmp_path: Path) -> None:
     with_it = {recipe.recording_id: recipe for recipe in Corpus(tmp_path / "b").recipes("train")}
     assert without.keys() < with_it.keys()
     for recording_id, recipe in without.items():
-        assert [dataclasses.replace(e, qid="") for e in with_it[recording_id].events] == [
-            dataclasses.replace(e, qid="") for e in recipe.events
+        assert [dataclasses.replace(e, qid="x") for e in with_it[recording_id].events] == [
+            dataclasses.replace(e, qid="x") for e in recipe.events
         ]
 
 
@@ -164,19 +165,33 @@ def test_a_source_that_changed_after_the_scan_is_an_error_that_names_it(corpus: 
     assert f"{tour}: has changed since it was scanned" in result.output
 
 
-def test_a_silent_background_clip_fails_alone_and_names_the_tour(tmp_path: Path) -> None:
+def test_clips_of_silence_are_left_out_of_the_plan(tmp_path: Path) -> None:
     clotho, tours = make_clotho(tmp_path / "clotho"), make_tours(tmp_path / "tours")
     half_silent = np.concatenate([noise(20.0), np.zeros(20 * 32_000, np.float32)])
     write_audio(tours / "Venice.wav", half_silent, 32_000)
     corpus = Corpus(tmp_path / "corpus")
     run_cli("scan", "--clotho", clotho, "--walking-tours", tours, "--out", corpus.root)
+    assert [t.silences_s for t in corpus.backgrounds() if t.background_id == "Venice"] == [((20.0, 40.0),)]
+    planned = run_cli("plan", corpus.root, "--set", "clip_duration=10", "--set", "gap_s.mean=0.5")
+    assert "Venice is silent in 3 of 7 clips: left out" in planned.stderr
+    assert {recipe.start_s for recipe in corpus.recipes("train")} <= {0, 5, 10, 15}
+    result = run_cli("render", corpus.root, "--split", "train")
+    assert result.exit_code == 0, result.output
+
+
+def test_a_recipe_in_silence_fails_alone_and_names_the_tour(tmp_path: Path) -> None:
+    clotho, tours = make_clotho(tmp_path / "clotho"), make_tours(tmp_path / "tours")
+    write_audio(tours / "Venice.wav", np.concatenate([noise(20.0), np.zeros(640_000, np.float32)]), 32_000)
+    corpus = Corpus(tmp_path / "corpus")
+    run_cli("scan", "--clotho", clotho, "--walking-tours", tours, "--out", corpus.root)
     run_cli("plan", corpus.root, "--set", "clip_duration=10", "--set", "gap_s.mean=0.5")
+    heard = next(corpus.recipes("train"))
+    silent = dataclasses.replace(heard, recording_id="Venice_25.0_35.0", start_s=25.0)
+    write_records(corpus.recipes_file("train"), [heard, silent], ClipRecipe)
     result = run_cli("render", corpus.root, "--split", "train")
     assert result.exit_code == 1
-    assert f"{tours / 'Venice.wav'} from 20 s on: the background is silent there" in result.output
-    heard = {recipe.recording_id for recipe in corpus.recipes("train") if recipe.start_s < 20}
-    assert heard
-    assert {path.stem for path in corpus.audio_dir("train").glob("*.wav")} == heard
+    assert f"{tours / 'Venice.wav'} from 25 s on: the background is silent there" in result.output
+    assert [path.stem for path in corpus.audio_dir("train").glob("*.wav")] == [heard.recording_id]
 
 
 def test_a_scan_skips_what_is_bad_counts_it_and_goes_on(tmp_path: Path) -> None:
@@ -340,6 +355,14 @@ def test_stats_count_and_draw(corpus: Corpus, tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("name", ["corpus.xyz", "corpus"])
+def test_a_picture_of_unknown_kind_is_one_line(corpus: Corpus, tmp_path: Path, name: str) -> None:
+    result = run_cli("stats", corpus.root, "--plot", tmp_path / name)
+    assert result.exit_code == 1
+    assert f"error: {tmp_path / name}: is no picture's name; suffixes are " in result.output
+    assert ".png" in result.output
+
+
 def test_an_event_is_silent_after_all(corpus: Corpus) -> None:
     """A recipe may cut a silent second out of a file that sounds elsewhere: named, not divided by zero."""
     recipes = list(corpus.recipes("train"))
@@ -352,9 +375,14 @@ def test_an_event_is_silent_after_all(corpus: Corpus) -> None:
     sound = read_mono(event)
     sound[:44_100] = 0
     write_audio(event, sound, 44_100)
+    changed = [
+        dataclasses.replace(item, fingerprint=fingerprint_file(event))
+        if (item.split, item.event_id) == ("train", event.stem)
+        else item
+        for item in corpus.foregrounds()
+    ]
+    write_records(corpus.foregrounds_file, changed, Foreground)
     shutil.rmtree(corpus.cache_dir)
-    clotho, tours = corpus.source_root("clotho"), corpus.source_root("walking_tours")
-    run_cli("scan", "--clotho", clotho, "--walking-tours", tours, "--out", corpus.root)
     result = run_cli("render", corpus.root, "--split", "train")
     event.write_bytes(kept)
     assert result.exit_code == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from clotho_long.core.errors import ClothoLongError
-from clotho_long.core.files import atomic_path
+from clotho_long.core.files import atomic_path, is_part
 from clotho_long.core.work import run
 from clotho_long.corpus import Corpus
 from tests.builders import files_below, make_corpus, run_cli
@@ -23,11 +24,6 @@ from tests.builders import files_below, make_corpus, run_cli
 COMMAND = (sys.executable, "-c", "from clotho_long.cli import main; main()")
 # Enough clips that a signal after the first one comes before the last.
 MANY = {"clip_duration_s": 30.0, "tour_s": 180.0}
-
-
-def finished(folder: Path) -> dict[str, bytes]:
-    """Files that are in their place; what a kill leaves of a file being written has a hidden name."""
-    return {name: data for name, data in files_below(folder).items() if not Path(name).name.startswith(".")}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +34,20 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return corpus
 
 
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def processes_of(group: int) -> list[int]:
+    """The processes of a group that still run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, pgrp = stat.read_text(errors="replace").rpartition(")")[2].split()[:3]
+            if int(pgrp) == group and state != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)]
+)
 def test_a_run_that_was_stopped_continues_to_the_same_bytes(
     whole: Corpus, tmp_path: Path, sent: signal.Signals, status: int
 ) -> None:
@@ -57,11 +66,37 @@ def test_a_run_that_was_stopped_continues_to_the_same_bytes(
     num_before = len(list((corpus.root / "audio").rglob("[!.]*.wav")))
     assert process.returncode == status, stderr
     assert 1 <= num_before < len(list((whole.root / "audio").rglob("*.wav")))
-    if sent is signal.SIGINT:
-        assert stderr.splitlines()[-1].startswith("error: interrupted; what was finished is kept")
-        assert "Traceback" not in stderr
+    if sent is not signal.SIGKILL:
+        assert stderr.startswith("error: interrupted; what was finished is kept")
+        assert len(stderr.splitlines()) == 1
+        assert not [path for path in corpus.root.rglob(".*") if is_part(path)]
+        assert not processes_of(process.pid)
     assert run_cli("render", corpus.root).exit_code == 0
-    assert finished(corpus.root / "audio") == finished(whole.root / "audio")
+    assert files_below(corpus.root / "audio") == files_below(whole.root / "audio")
+
+
+def test_sigterm_to_the_command_alone_ends_its_workers_too(whole: Corpus, tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path / "corpus")
+    shutil.copytree(whole.root, corpus.root, ignore=shutil.ignore_patterns("audio"))
+    process = subprocess.Popen(
+        [*COMMAND, "render", str(corpus.root), "--jobs", "2"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while process.poll() is None and not list((corpus.root / "audio").rglob("[!.]*.wav")):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert stderr.splitlines() == [
+        "error: interrupted; what was finished is kept, run the same command again to continue"
+    ]
+    deadline = time.monotonic() + 10  # joblib's own watchers end a little later
+    while processes_of(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not processes_of(process.pid)
+    assert not [path for path in corpus.root.rglob(".*") if is_part(path)]
 
 
 def die(number: int) -> int:
@@ -84,12 +119,13 @@ def test_a_disk_that_is_full_ends_with_the_files_name(
     def full(path: Path, *_: object) -> None:
         with atomic_path(path) as part:
             part.write_bytes(b"half")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as a write does: without a name
 
     monkeypatch.setattr("clotho_long.stages.render.write_blocks", full)
     result = run_cli("render", corpus.root, "--jobs", 1)
     assert result.exit_code == 1
-    assert "no space left on device; free some space and run the same command again" in result.output
+    first = corpus.audio_file("train", next(corpus.recipes("train")).recording_id, "wav")
+    assert f"error: {first}: no space left on device; free some space and run" in result.output
     assert not list((corpus.root / "audio").rglob("*.wav"))
 
 

@@ -67,6 +67,17 @@ def test_importing_the_published_validation_recipe_gives_the_published_annotatio
     ("content", "complaint"),
     [
         ("[", "cannot be read as JSON"),
+        ("[" * 100_000, "cannot be read as JSON"),
+        ("5", "is not a list of clips"),
+        ("null", "is not a list of clips"),
+        ("[]", "holds no clip"),
+        ("[5]", "clip 0: is malformed"),
+        (json.dumps([{**PUBLISHED_CLIP, "name": 3}]), "clip 0: is malformed (recording_id: "),
+        (
+            json.dumps([{**PUBLISHED_CLIP, "name": "../../x"}]),
+            "clip 0: recording '../../x' cannot name a file",
+        ),
+        (json.dumps([PUBLISHED_CLIP, PUBLISHED_CLIP]), "clip 'Singapore_1.0_61.0' stands 2 times"),
         (json.dumps([{"name": "x"}]), "clip 0: is malformed"),
         (
             json.dumps([{**PUBLISHED_CLIP, "fg": [{**PUBLISHED_CLIP["fg"][0], "start_time": 50.0}]}]),  # type: ignore[index, dict-item]
@@ -80,6 +91,70 @@ def test_what_is_no_published_recipe_is_refused(tmp_path: Path, content: str, co
     result = run_cli("import-recipe", path, "--out", tmp_path / "corpus")
     assert result.exit_code == 1
     assert f"{path}: {complaint}" in result.output
+    assert not (tmp_path / "corpus" / "recipes").exists()
+
+
+def published_file(folder: Path, split: str, qids: range) -> Path:
+    """A published recipe file of one event a clip."""
+    clips = [
+        {
+            **PUBLISHED_CLIP,
+            "name": f"{split}_{number}.0_61.0",
+            "fg": [{**PUBLISHED_CLIP["fg"][0], "qid": qid}],  # type: ignore[index, dict-item]
+        }
+        for number, qid in enumerate(qids)
+    ]
+    path = folder / f"recipe_{split}.json"
+    path.write_text(json.dumps(clips))
+    return path
+
+
+def qids_of(corpus: Corpus) -> dict[str, list[str]]:
+    return {s: [q.qid for q in read_queries(corpus.annotations_file(s))] for s in corpus.planned_splits}
+
+
+def test_published_recipes_get_the_qids_of_the_release_together_or_alone(tmp_path: Path) -> None:
+    files = [
+        published_file(tmp_path, "test", range(2)),  # counts from 0, as train does
+        published_file(tmp_path, "train", range(3)),
+        published_file(tmp_path, "valid", range(32_694, 32_696)),
+    ]
+    corpus = Corpus(tmp_path / "corpus")
+    result = run_cli("import-recipe", *files, "--out", corpus.root)
+    assert result.exit_code == 0, result.output
+    assert "recipe_test.json counts its qids from 0: numbered from 37612 on, as released" in result.output
+    wanted = {
+        "train": ["00000", "00001", "00002"],
+        "valid": ["32694", "32695"],
+        "test": ["37612", "37613"],
+    }
+    assert qids_of(corpus) == wanted
+    assert run_cli("check", corpus.root, "--jobs", 1).exit_code == 0
+    for split, path in zip(("test", "train", "valid"), files, strict=True):
+        alone = Corpus(tmp_path / split)
+        run_cli("import-recipe", path, "--out", alone.root)
+        assert qids_of(alone) == {split: wanted[split]}
+
+
+def test_repeated_qids_and_splits_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    train, valid = published_file(tmp_path, "train", range(3)), published_file(tmp_path, "valid", range(2, 4))
+    (tmp_path / "more").mkdir()
+    for files, complaint in (
+        ((train, valid), "qid '00002' stands 2 times"),
+        ((train, published_file(tmp_path / "more", "train", range(3))), "is of split train, as is "),
+    ):
+        result = run_cli("import-recipe", *files, "--out", tmp_path / "corpus")
+        assert result.exit_code == 1
+        assert complaint in result.output
+        assert not (tmp_path / "corpus").exists()
+
+
+def test_importing_one_split_sets_a_planned_corpus_aside(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path)
+    result = run_cli("import-recipe", published_file(tmp_path, "valid", range(5, 7)), "--out", corpus.root)
+    assert "the plan that was there is now in" in result.output
+    assert corpus.planned_splits == ("valid",)
+    assert corpus.section("plan")["clips"] == {"valid": 2}
 
 
 def test_a_recipe_that_does_not_say_its_split_is_refused(tmp_path: Path) -> None:
