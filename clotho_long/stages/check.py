@@ -23,6 +23,7 @@ from clotho_long.features.files import (
     read_features,
     text_file,
 )
+from clotho_long.features.provenance import TOLD
 from clotho_long.recipe.records import ClipRecipe
 
 # Annotations carry one decimal, so a moment may pass its recording by half of the last one.
@@ -182,7 +183,9 @@ def _encoders(corpus: Corpus) -> Iterator[str]:
                 rows, made_by = read_features(path, key)
             except FeatureError:
                 continue  # said where its recording or query was checked
-            encoder = {} if made_by is None else {k: v for k, v in made_by.items() if k != "source"}
+            encoder = (
+                {} if made_by is None else {k: v for k, v in made_by.items() if k not in ("source", *TOLD)}
+            )
             this = (json.dumps(encoder, sort_keys=True), rows.shape[1])
             first = first or this
             if this != first:

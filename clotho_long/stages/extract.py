@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
-from clotho_long.audio.io import ChannelChoice
+from clotho_long.audio.choice import SoundChoice
 from clotho_long.core.annotations import read_queries
 from clotho_long.core.errors import ManifestError
 from clotho_long.core.records import Query
@@ -14,11 +14,10 @@ from clotho_long.core.work import Workers
 from clotho_long.corpus import Corpus
 from clotho_long.features.encode import EncodeCounts, Recording, encode_queries, encode_recordings
 from clotho_long.features.extract import EncoderChoice, WindowChoice
-from clotho_long.features.recordings import FileSound, find_recordings
+from clotho_long.features.recordings import FileSound, Naming, search
 from clotho_long.stages.mixtures import MixtureSound, mixture_tasks
 
-SoundChoice = Literal["recipe", "wav"]
-SOUND_CHOICES: tuple[SoundChoice, ...] = get_args(SoundChoice)
+MixtureSource = Literal["recipe", "wav"]
 RENDERED_SUFFIXES = ("wav", "flac")  # of `clotho-long render`, in this order of preference
 
 
@@ -27,7 +26,7 @@ def extract_corpus(
     *,
     encoder: EncoderChoice,
     windows: WindowChoice,
-    sound: SoundChoice = "recipe",
+    sound: MixtureSource = "recipe",
     splits: Sequence[str] = (),
     limit: int | None = None,
     overwrite: bool = False,
@@ -75,7 +74,8 @@ def extract_recordings(
     *,
     encoder: EncoderChoice,
     windows: WindowChoice,
-    channels: ChannelChoice = "mean",
+    sound: SoundChoice | None = None,
+    naming: Naming = "stem",
     overwrite: bool = False,
     workers: Workers,
 ) -> EncodeCounts:
@@ -84,11 +84,11 @@ def extract_recordings(
     Raises:
         ConfigError, FeatureError: as `encode_recordings`.
     """
-    recordings, problems = find_recordings(paths, channels=channels)
+    found = search(paths, sound=sound, naming=naming)
     counts = encode_recordings(
-        recordings, features_dir, encoder=encoder, windows=windows, overwrite=overwrite, workers=workers
+        found.recordings, features_dir, encoder=encoder, windows=windows, overwrite=overwrite, workers=workers
     )
-    return counts + EncodeCounts(written=0, done_before=0, problems=tuple(problems))
+    return EncodeCounts(written=0, done_before=0, problems=found.problems, notices=found.notices) + counts
 
 
 def extract_annotations(
@@ -110,7 +110,7 @@ def extract_annotations(
     )
 
 
-def _recordings_of(corpus: Corpus, split: str, sound: SoundChoice) -> list[Recording]:
+def _recordings_of(corpus: Corpus, split: str, sound: MixtureSource) -> list[Recording]:
     if sound == "recipe":
         return [
             Recording(recording_id=task.recipe.recording_id, sound=MixtureSound(task=task))
