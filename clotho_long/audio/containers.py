@@ -26,6 +26,10 @@ _WRAP = 1 << 32  # a 32-bit length starts again here
 _W64_RIFF = bytes.fromhex("726966662E91CF11A5D628DB04C10000")
 _W64_DATA = bytes.fromhex("64617461F3ACD3118CD100C04F8EDB8A")
 _W64_HEADER = 24  # of each chunk: a GUID and a length that counts both
+_SNDFILE_MAGIC = (
+    *(b".snd", b"caff", _W64_RIFF, b"Creative Voice", b"NIST_1A", b" paf", b"fap ", b"2BIT", b"PVF1"),
+    *(b"MATLAB 5", b"Extended Instrument", b"ALawSoundFile"),
+)
 _OGG_PAGE = 27  # bytes of a page's header before its table of segments
 _OGG_TAIL = 1 << 17  # holds the longest page, and then some
 _EBML_SEGMENT = 0x18538067
@@ -43,8 +47,8 @@ class Extent:
     there: int
 
 
-def door_for(path: Path) -> Door | None:
-    """Who reads this file exactly: libsndfile only where it counts samples right; None: nobody knows yet."""
+def door_for(path: Path) -> Door:
+    """Who reads this file: libsndfile where it counts samples right, FFmpeg all others."""
     with path.open("rb") as file:
         head = file.read(26)
         if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
@@ -53,9 +57,9 @@ def door_for(path: Path) -> Door | None:
         # 36 bits of STREAMINFO; 0 from an encoder that wrote into a pipe
         num_samples = int.from_bytes(head[21:26], "big") & (1 << 36) - 1
         return "libsndfile" if num_samples else "ffmpeg"
-    if head[:4] in (b".snd", b"caff") or head[:16] == _W64_RIFF or _is_aiff(head):
+    if head.startswith(_SNDFILE_MAGIC) or _is_aiff(head):
         return "libsndfile"
-    return None
+    return "ffmpeg"
 
 
 def refuse_truncated(path: Path) -> None:

@@ -104,11 +104,6 @@ def _open(path: Path, track: int | None) -> Reader:
     try:
         return _FFmpegReader(path, track, ignore_length=door == "ffmpeg-ignoring-length")
     except (av.error.FFmpegError, ValueError) as error:
-        if door is None:
-            try:
-                return _SndfileReader(path, track)  # voc, sds, avr, pvf: rare formats of its own
-            except soundfile.LibsndfileError:
-                pass
         refuse_truncated(path)
         reason = error.strerror if isinstance(error, av.error.FFmpegError) else str(error)
         if isinstance(error, av.error.ArgumentError):

@@ -72,7 +72,7 @@ def test_a_resampled_tone_is_the_tone_at_the_other_rate(frequency_hz: int) -> No
     expected = tone(frequency_hz, 2.0, rate_hz=32_000)
     inside = slice(2_000, -2_000)  # the ends ring
     error = np.sqrt(np.mean((resampled - expected)[inside] ** 2) / np.mean(expected[inside] ** 2))
-    assert 20 * np.log10(error) < -90
+    assert 20 * np.log10(error) < -60
 
 
 @pytest.mark.parametrize("frequency_hz", [17_500, 19_000, 21_500])
