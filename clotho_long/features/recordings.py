@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -64,6 +64,7 @@ class Found:
 
     files: tuple[Path, ...]
     recordings: tuple[Recording, ...]
+    ids: Mapping[Path, str]  # of those files that are recordings
     problems: tuple[Problem, ...]  # folders without audio, files whose ids meet
     notices: tuple[Problem, ...]  # what was left out of each folder
 
@@ -125,6 +126,7 @@ def search(paths: Sequence[Path], *, sound: SoundChoice | None = None, naming: N
     return Found(
         files=tuple(file.path for file in files.values()),
         recordings=tuple(recordings),
+        ids={file.path: name for name, file in named.items()},
         problems=(*problems, *meeting),
         notices=tuple(notices),
     )
