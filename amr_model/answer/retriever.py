@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from amr_model.answer.stretches import ChunkAnswer, chunk_starts, merge
 from amr_model.config import ExperimentConfig
 from amr_model.data.sets import RetrievalSet
 from amr_model.tensors import Batch, Outputs
+from clotho_long.audio.choice import SoundChoice
 from clotho_long.audio.io import Waveform, probe, stream_mono, write_audio
 from clotho_long.audio.spectrogram import spectrogram, to_png
 from clotho_long.core.errors import ConfigError
@@ -36,7 +38,10 @@ from clotho_long.features.encode import Problem, Recording, encode_recordings
 from clotho_long.features.encoder import Encoder, encoder_device
 from clotho_long.features.extract import EncoderChoice, WindowChoice, encode_piece, encode_texts, pieces_of
 from clotho_long.features.files import AUDIO_KEY, Features, audio_file, read_features
+from clotho_long.features.recordings import readable
 from clotho_long.features.windows import Convention
+
+logger = logging.getLogger(__name__)
 
 CHUNK_ROWS = 300  # where the settings of the model name no limit
 
@@ -86,6 +91,7 @@ class Retriever:
     config: ExperimentConfig
     encoder: Encoder
     device: torch.device
+    sound: SoundChoice = dataclasses.field(default_factory=SoundChoice)
 
     def find(self, recording: Path, queries: Sequence[str], *, num_windows: int = MAX_RANKED) -> list[Answer]:
         """Answer each query for one recording of any length and format.
@@ -99,7 +105,7 @@ class Retriever:
 
     def hear(self, recording: Path) -> Encoded:
         """Encode a recording; errors as `find`."""
-        return encode_recording(recording, self.encoder, self.config.targets.windows)
+        return encode_recording(recording, self.encoder, self.config.targets.windows, self.sound)
 
     def answer(
         self, recording: Path, encoded: Encoded, queries: Sequence[str], *, num_windows: int = MAX_RANKED
@@ -135,19 +141,18 @@ def listener_for(
     return EncoderChoice(name=chosen, weights=weights, device=encoder_device(chosen, str(device)))
 
 
-def encode_recording(path: Path, encoder: Encoder, windows: Convention) -> Encoded:
-    """The features of a recording, read piece by piece."""
-    num_samples = 0
-
-    def counted() -> Iterator[Waveform]:
-        nonlocal num_samples
-        for block in stream_mono(path, encoder.sample_rate_hz):
-            num_samples += len(block)
-            yield block
-
-    choice = WindowChoice(convention=windows)
-    rows = [encode_piece(piece, encoder) for piece in pieces_of(counted(), encoder, choice)]
-    return Encoded(rows=np.concatenate(rows), duration_s=num_samples / encoder.sample_rate_hz)
+def encode_recording(
+    path: Path, encoder: Encoder, windows: Convention, sound: SoundChoice | None = None
+) -> Encoded:
+    """The features of a recording, read piece by piece; what was mended in it is logged."""
+    choice = sound or SoundChoice()
+    stream = stream_mono(path, encoder.sample_rate_hz, channels=choice.channels, track=choice.track)
+    pieces = pieces_of(stream, encoder, WindowChoice(convention=windows))
+    rows = np.concatenate([encode_piece(piece, encoder) for piece in pieces])
+    assert stream.notes is not None, "windows are cut until the sound ends"
+    if notes := str(stream.notes):
+        logger.warning("note: %s: %s", readable(path), notes)
+    return Encoded(rows=rows, duration_s=stream.notes.duration_s)
 
 
 def encode_into(
@@ -170,15 +175,17 @@ def encode_into(
     ).problems
 
 
-def read_encoded(features_dir: Path, recording: Path) -> Encoded:
-    """What `encode_into` or `clotho-long features` wrote of a recording.
+def read_encoded(features_dir: Path, recording: Path, recording_id: str = "") -> Encoded:
+    """What `encode_into` or `clotho-long features` wrote of a recording, by default under its stem.
 
     Raises:
         AudioError: the recording cannot be read.
         FeatureError: there are no features of it.
     """
-    rows, _ = read_features(audio_file(features_dir, recording.stem), AUDIO_KEY)
-    # decoded for its length: what a file says of it is not always so
+    rows, made_by = read_features(audio_file(features_dir, recording_id or recording.stem), AUDIO_KEY)
+    if duration_s := (made_by or {}).get("duration_s"):
+        return Encoded(rows=rows, duration_s=float(duration_s))
+    # features of earlier versions and of others: decoded for its length, as what a file says may be wrong
     num_samples = sum(map(len, stream_mono(recording)))
     return Encoded(rows=rows, duration_s=num_samples / probe(recording).sample_rate_hz)
 
@@ -227,15 +234,18 @@ def answer_rows(
     return merge(answers, grid_s=clip_s, num_windows=num_windows)
 
 
-def cut_moments(answer: Answer, folder: Path, *, prefix: str = "") -> list[Path]:
+def cut_moments(
+    answer: Answer, folder: Path, *, prefix: str = "", sound: SoundChoice | None = None
+) -> list[Path]:
     """Write each moment of an answer as a mono wav at the recording's own rate; returns the files.
 
     The recording is read once, and no more of it is held than what is cut.
     """
-    rate_hz = probe(answer.recording).sample_rate_hz
+    choice = sound or SoundChoice()
+    rate_hz = probe(answer.recording, track=choice.track).sample_rate_hz
     pieces: list[list[Waveform]] = [[] for _ in answer.windows]
     start = 0
-    for block in stream_mono(answer.recording):
+    for block in stream_mono(answer.recording, channels=choice.channels, track=choice.track):
         for place, (onset_s, offset_s, _) in enumerate(answer.windows):
             low, high = (round(edge * rate_hz) - start for edge in (onset_s, offset_s))
             if low < len(block) and high > 0:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,11 +22,11 @@ from amr_model.cli.options import (
     picture_file,
     set_option,
 )
-from clotho_long.core.command_line import common_options, progress, set_up_logging
+from clotho_long.core.command_line import common_options, progress, set_up_logging, sound_options
 from clotho_long.core.errors import AudioError, ClothoLongError
 
 if TYPE_CHECKING:
-    from amr_model.answer.retriever import Answer
+    from amr_model.answer.retriever import Answer, Encoded
     from amr_model.public.renaming import CrossMask
 
 
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 )
 @click.option("--cut", "cut_folder", type=FOLDER, help="Write the moments as wav files into this folder.")
 @cross_mask_option
+@sound_options
 @set_option
 @device_option
 @common_options
@@ -72,6 +73,8 @@ def predict(
     plot_file: Path | None,
     cut_folder: Path | None,
     cross_mask: CrossMask | None,
+    channels: Any,
+    track: int | None,
     overrides: tuple[str, ...],
     device: str,
     jobs: int,
@@ -90,8 +93,9 @@ def predict(
     """
     from amr_model.answer.retriever import Retriever, encode_into, listener_for, plot_answers, read_encoded
     from amr_model.checkpoint import load_model
+    from clotho_long.audio.choice import SoundChoice
     from clotho_long.core.work import Workers
-    from clotho_long.features.recordings import audio_files, find_recordings
+    from clotho_long.features.recordings import audio_files, search
 
     set_up_logging(quiet=quiet)
     watch = functools.partial(progress, quiet=quiet)
@@ -99,17 +103,23 @@ def predict(
     network, config = load_model(checkpoint, where, cross_mask=cross_mask)
     config = override_answering(config, overrides)
     ears = listener_for(config, name=encoder, weights=weights, device=where)
-    retriever = Retriever(network=network, config=config, encoder=ears.load(), device=where)
+    sound = SoundChoice(channels=channels, track=track)
+    retriever = Retriever(network=network, config=config, encoder=ears.load(), device=where, sound=sound)
     recordings, problems = audio_files(paths)
-    hear = retriever.hear
+    hear: Callable[[Path], Encoded] = retriever.hear
     if features_dir is not None:
-        found, problems = find_recordings(paths)
+        found = search(paths, sound=sound)
         workers = Workers(jobs=jobs, watch=watch)
-        failed = encode_into(features_dir, found, ears, config.targets.windows, workers)
-        problems += failed
-        there = {item.recording_id for item in found} - {problem.item for problem in failed}
-        recordings = [path for path in dict.fromkeys(recordings) if path.stem in there]
-        hear = functools.partial(read_encoded, features_dir)
+        failed = encode_into(features_dir, found.recordings, ears, config.targets.windows, workers)
+        problems = [*found.problems, *failed]
+        left_out = {problem.item for problem in failed}
+        ids = {path: name for path, name in found.ids.items() if name not in left_out}
+        recordings = [path for path in recordings if path in ids]
+
+        def hear_kept(path: Path) -> Encoded:
+            return read_encoded(features_dir, path, ids[path])
+
+        hear = hear_kept
     lines = [str(problem) for problem in problems]
     answers: list[Answer] = []
     for recording in watch(recordings, total=len(recordings), label="listening", unit="recording"):
@@ -120,13 +130,13 @@ def predict(
     for answer in answers:
         click.echo(json.dumps(answer.to_json()) if as_json else answer.to_text(), nl=as_json)
     if cut_folder is not None:
-        _cut(answers, cut_folder, num_queries=len(queries))
+        _cut(answers, cut_folder, num_queries=len(queries), sound=sound)
     if plot_file is not None and answers:
         plot_answers(answers, plot_file)
     _refuse(lines)
 
 
-def _cut(answers: Sequence[Answer], folder: Path, *, num_queries: int) -> None:
+def _cut(answers: Sequence[Answer], folder: Path, *, num_queries: int, sound: SoundChoice) -> None:
     """Write the moments of all answers, which come recording by recording; no cut replaces another one."""
     from amr_model.answer.retriever import cut_moments
 
@@ -135,7 +145,7 @@ def _cut(answers: Sequence[Answer], folder: Path, *, num_queries: int) -> None:
     for number, answer in enumerate(answers):
         prefix = f"r{recordings.index(answer.recording) + 1}-" if same_names else ""
         prefix += f"q{number % num_queries + 1}-" if num_queries > 1 else ""
-        cut_moments(answer, folder, prefix=prefix)
+        cut_moments(answer, folder, prefix=prefix, sound=sound)
 
 
 def _refuse(problems: Sequence[str]) -> None:

@@ -11,11 +11,12 @@ import tempfile
 import threading
 import warnings
 from pathlib import Path
+from typing import Any
 
 import click
 
 from amr_model.cli.options import FILE, chosen_device, device_option, override_answering, set_option
-from clotho_long.core.command_line import common_options, set_up_logging
+from clotho_long.core.command_line import common_options, set_up_logging, sound_options
 from clotho_long.core.errors import ConfigError
 from clotho_long.core.extras import require_package
 
@@ -30,6 +31,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=7860, show_default=True, help="Port to listen on."
 )
+@sound_options
 @set_option
 @device_option
 @common_options
@@ -40,6 +42,8 @@ def serve(
     weights: Path | None,
     host: str,
     port: int,
+    channels: Any,
+    track: int | None,
     overrides: tuple[str, ...],
     device: str,
     jobs: int,
@@ -67,6 +71,7 @@ def serve(
         from amr_model.checkpoint import load_model
         from amr_model.web.listener import Listener
         from amr_model.web.page import serving
+        from clotho_long.audio.choice import SoundChoice
 
         where = chosen_device(device, jobs)
         network, config = load_model(checkpoint, where)
@@ -74,7 +79,10 @@ def serve(
         ears = listener_for(config, name=encoder, weights=weights, device=where).load()
         if host not in LOOPBACK:
             click.echo(f"warning: whoever reaches {host} can use this page; there is no password", err=True)
-        listener = Listener(Retriever(network=network, config=config, encoder=ears, device=where))
+        sound = SoundChoice(channels=channels, track=track)
+        listener = Listener(
+            Retriever(network=network, config=config, encoder=ears, device=where, sound=sound)
+        )
         with serving(listener, host=host, port=port, cuts_dir=Path(folder)):
             click.echo(f"http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
             threading.Event().wait()

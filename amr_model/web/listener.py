@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amr_model.answer.retriever import Answer, Encoded, Retriever, cut_moments
+from clotho_long.audio.choice import SoundChoice
 from clotho_long.audio.spectrogram import Spectrogram, spectrogram
 from clotho_long.core.errors import AudioError
 
@@ -53,17 +54,19 @@ class Listener:
             raise AudioError("no such file", recording, "choose it again")
         encoded, picture = self._kept(recording, recording.stat().st_mtime_ns)
         answers = self._retriever.answer(recording, encoded, queries, num_windows=top)
-        return Heard(picture=picture, answers=tuple(answers), cuts=_cuts_of(answers, cuts_dir))
+        return Heard(
+            picture=picture, answers=tuple(answers), cuts=_cuts_of(answers, cuts_dir, self._retriever.sound)
+        )
 
     def _examine(self, recording: Path, _changed_ns: int) -> tuple[Encoded, Spectrogram]:
-        picture = spectrogram(recording)
+        picture = spectrogram(recording, sound=self._retriever.sound)
         if picture.loudest_db < SILENCE_DB:
             raise AudioError("holds nothing but silence", recording, "choose a recording with sound")
         return self._retriever.hear(recording), picture
 
 
-def _cuts_of(answers: Sequence[Answer], folder: Path) -> tuple[tuple[Path, ...], ...]:
+def _cuts_of(answers: Sequence[Answer], folder: Path, sound: SoundChoice) -> tuple[tuple[Path, ...], ...]:
     """The sound of each answer's windows; the recording is read once for all of them."""
     every = dataclasses.replace(answers[0], windows=tuple(window for a in answers for window in a.windows))
-    files = iter(cut_moments(every, folder))
+    files = iter(cut_moments(every, folder, sound=sound))
     return tuple(tuple(itertools.islice(files, len(answer.windows))) for answer in answers)

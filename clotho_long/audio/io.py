@@ -1,106 +1,187 @@
-"""Reads and writes audio: the only module that imports soundfile, PyAV and soxr.
+"""The door for sound: files of any format in, mono float32 in [-1, 1] out, and wav, flac and mp3 written.
 
-libsndfile reads wav, flac, ogg and mp3; PyAV reads what is left (mp4, m4a, mkv, webm, any video),
-without an `ffmpeg` program. Everything is mono float32 in [-1, 1] here. Resampling is soxr's HQ, which
-librosa uses by default. What cannot be trusted (truncated, empty, NaN) is an AudioError that names the file.
+What opens a file lies in `audio/readers.py`: libsndfile where it counts samples right (wav, flac, aiff and
+the like), FFmpeg's libraries for the rest, without an `ffmpeg` program. A time in the sound is the time that
+a player shows. Resampling is soxr's HQ, which librosa uses by default. What cannot be trusted (truncated,
+empty) is an AudioError that names the file; what was mended is told by `SoundStream.notes`.
 """
 
 from __future__ import annotations
 
 import io
-import struct
 import wave
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, TypeAlias
 
-import av
-import av.error
 import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
-from pydantic.dataclasses import dataclass
 
+from clotho_long.audio.choice import ChannelChoice, Quieter, SoundChoice, SoundNotes
+from clotho_long.audio.containers import refuse_truncated
+from clotho_long.audio.readers import (
+    LOUDNESS_STRIDE,
+    AudioInfo,
+    Block,
+    Reader,
+    energies,
+    open_exactly,
+    open_sound,
+)
 from clotho_long.core.errors import AudioError
-from clotho_long.core.files import atomic_path
+from clotho_long.core.files import FileState, atomic_path, file_state
 from clotho_long.core.units import Hertz
 
 Waveform: TypeAlias = npt.NDArray[np.float32]  # [sample]
-ChannelChoice = Literal["mean", "first"]
 
+# What FFmpeg's libraries and libsndfile decode, by the names that such files have.
 AUDIO_SUFFIXES = frozenset(
-    (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".au", ".caf", ".w64")
-) | frozenset((".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts"))
+    f".{suffix}"
+    for suffixes in (
+        "wav wave rf64 bwf w64 flac ogg oga opus spx mp3 mp2 mpa m4a m4b m4r aac ac3 eac3 aif aiff aifc",
+        "au snd caf amr awb wma wv ape tta tak dsf dts mka weba voc",
+        "mp4 m4v mov qt 3gp 3g2 mkv webm avi wmv asf flv f4v ts m2t m2ts mts mpg mpeg vob ogv mxf",
+    )
+    for suffix in suffixes.split()
+)
 RESAMPLING_QUALITY = "HQ"
-BLOCK_S = 10.0  # of decoded sound held at a time
 PCM_BLOCK_SAMPLES = 32_000  # stays in the processor's cache
-# Writers that stream into a pipe do not know the length, and leave one of these.
-UNKNOWN_WAV_LENGTHS = (0, 0xFFFFFFFF)
+NOTICED_DB = 30.0  # what was taken is that far below another sound of the file: worth a word
+FARTHEST_DB = 200.0  # below which one silence is like another
+SILENT_POWER = 1e-9  # -90 dB, about the rounding noise of 16-bit audio
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AudioInfo:
-    """What a file says about its sound before it is decoded."""
-
-    sample_rate_hz: Hertz
-    num_channels: int
-
-
-def probe(path: Path) -> AudioInfo:
+def probe(path: Path, *, track: int | None = None) -> AudioInfo:
     """Rate and channels of the sound in a file.
 
     Raises:
         AudioError: the file is missing, empty, or holds no sound that can be decoded.
     """
-    with _opened(path) as source:
-        return source.info
+    reader = open_sound(path, track)
+    reader.close()
+    return reader.info
 
 
 def probe_length(path: Path) -> tuple[Hertz, int]:
     """Rate and number of samples of a wav or flac file, from its header, checked against what is there."""
-    _refuse_truncated_wav(path)
+    refuse_truncated(path)
     try:
-        info = soundfile.info(str(path))
+        with open_exactly(path) as file:
+            return file.samplerate, file.frames
     except soundfile.LibsndfileError as error:
         raise AudioError(
             f"is not a wav or flac file ({error.error_string})", path, "render it again"
         ) from None
-    return info.samplerate, info.frames
 
 
-def stream_mono(
-    path: Path, sample_rate_hz: Hertz | None = None, *, channels: ChannelChoice = "mean"
-) -> Iterator[Waveform]:
-    """Decode a file block by block, in bounded memory, as mono at `sample_rate_hz` (default: its own).
+class SoundStream(Iterator[Waveform]):
+    """A file as mono, block by block; once it was read to its end it knows more of itself."""
 
-    Raises:
-        AudioError: the file cannot be decoded to its end, is empty, or holds NaN or infinite samples.
-    """
-    with _opened(path) as source:
-        native_hz = source.info.sample_rate_hz
+    def __init__(self, path: Path, sample_rate_hz: Hertz | None, choice: SoundChoice) -> None:
+        self._path, self._rate_hz, self._choice = path, sample_rate_hz, choice
+        self._notes: SoundNotes | None = None
+        self._blocks = self._decode()
+        self._state: FileState | None = None  # of the file when it was opened
+
+    def __iter__(self) -> SoundStream:
+        return self
+
+    def __next__(self) -> Waveform:
+        return next(self._blocks)
+
+    @property
+    def notes(self) -> SoundNotes | None:
+        """What came out beside the samples; None unless the file was read to its end."""
+        return self._notes
+
+    def told(self) -> dict[str, Any]:
+        """The notes as JSON-like values; none if the end of the file was not reached.
+
+        Raises:
+            AudioError: the file has changed since it was opened.
+        """
+        if self._state is not None and file_state(self._path) != self._state:
+            raise AudioError("was changed while it was read", self._path, "run the same command again")
+        if self._notes is None:
+            return {}
+        done = self._notes.to_json()
+        return {"duration_s": self._notes.duration_s, **({"sound": done} if done else {})}
+
+    def close(self) -> None:
+        """Let go of the file before its end."""
+        self._blocks.close()
+
+    def _decode(self) -> Generator[Waveform, None, None]:
+        self._state = file_state(self._path)
+        reader = open_sound(self._path, self._choice.track)
+        try:
+            yield from self._resampled(reader)
+        finally:
+            reader.close()
+
+    def _resampled(self, reader: Reader) -> Iterator[Waveform]:
+        native_hz = reader.info.sample_rate_hz
         resampler = None
-        if sample_rate_hz not in (None, native_hz):
-            resampler = soxr.ResampleStream(native_hz, sample_rate_hz, 1, "float32", RESAMPLING_QUALITY)
-        num_samples = 0
-        for block in source.blocks():  # [sample, channel]
-            mono = block[:, 0] if channels == "first" else _mean_of_channels(block)
-            if not np.isfinite(mono).all():
-                place_s = (num_samples + int(np.argmin(np.isfinite(mono)))) / native_hz
-                raise AudioError(f"holds NaN or infinite samples at {place_s:.2f} s", path, "export it again")
-            num_samples += len(mono)
+        if self._rate_hz not in (None, native_hz):
+            resampler = soxr.ResampleStream(native_hz, self._rate_hz, 1, "float32", RESAMPLING_QUALITY)
+        for mono in self._mono(reader):
             yield mono if resampler is None else resampler.resample_chunk(mono)
-        if num_samples == 0:
-            raise AudioError("holds no samples", path, "remove or replace the file")
         if resampler is not None:
             yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
 
+    def _mono(self, reader: Reader) -> Iterator[Waveform]:
+        _refuse_missing_channel(self._path, self._choice.channel, reader.info.num_channels)
+        taken = _Taken(num_channels=reader.info.num_channels)
+        for block in reader.blocks():
+            mono = _mono(block, self._choice.channel)
+            taken.count(block, mono)
+            yield mono
+        if taken.num_samples == 0:
+            raise AudioError("holds no samples", self._path, "remove or replace the file")
+        if taken.num_mended == taken.num_samples:
+            raise AudioError("holds nothing but NaN or infinite samples", self._path, "export it again")
+        native_hz = reader.info.sample_rate_hz
+        self._notes = SoundNotes(
+            duration_s=taken.num_samples / native_hz,
+            track=self._choice.track or 1,
+            num_tracks=reader.num_tracks,
+            silence_s=reader.silence_samples / native_hz,
+            num_mended=taken.num_mended,
+            num_damaged=reader.num_damaged,
+            quieter=taken.quieter(reader),
+        )
+
+
+def stream_mono(
+    path: Path,
+    sample_rate_hz: Hertz | None = None,
+    *,
+    channels: ChannelChoice = "mean",
+    track: int | None = None,
+) -> SoundStream:
+    """Decode a file block by block, in bounded memory, as mono at `sample_rate_hz` (default: its own).
+
+    Args:
+        channels: their mean, the first, or the one of a number from 1 on.
+        track: number of the sound track, from 1 on; by default the first.
+
+    Raises:
+        AudioError: the file cannot be decoded to its end, is empty, or has no such track or channel.
+    """
+    return SoundStream(path, sample_rate_hz, SoundChoice(channels=channels, track=track))
+
 
 def read_mono(
-    path: Path, sample_rate_hz: Hertz | None = None, *, channels: ChannelChoice = "mean"
+    path: Path,
+    sample_rate_hz: Hertz | None = None,
+    *,
+    channels: ChannelChoice = "mean",
+    track: int | None = None,
 ) -> Waveform:
     """A whole file as mono float32 [sample]; `stream_mono` in one piece, with its errors."""
-    return np.concatenate(list(stream_mono(path, sample_rate_hz, channels=channels)))
+    return np.concatenate(list(stream_mono(path, sample_rate_hz, channels=channels, track=track)))
 
 
 def resample(waveform: Waveform, from_hz: Hertz, to_hz: Hertz) -> Waveform:
@@ -154,127 +235,63 @@ def to_pcm16(waveform: Waveform) -> npt.NDArray[np.int16]:
     np.rint(scaled, out=scaled)
     scaled *= np.float32(2**-16)
     np.floor(scaled, out=scaled)
-    pcm: npt.NDArray[np.int16] = np.minimum(scaled, np.float32(32767), out=scaled).astype(np.int16)
+    # what is louder than full scale stays there: as an integer it would come out on the other side
+    pcm: npt.NDArray[np.int16] = np.clip(scaled, -32768, 32767, out=scaled).astype(np.int16)
     return pcm
 
 
-def _opened(path: Path) -> _SoundFile | _AvFile:
-    if not path.is_file():
-        raise AudioError("is a folder" if path.is_dir() else "no such file", path, "check the path")
-    if path.stat().st_size == 0:
-        raise AudioError("is an empty file", path, "remove or replace it")
-    try:
-        return _SoundFile(path)
-    except soundfile.LibsndfileError:
-        return _AvFile(path)
+class _Taken:
+    """What was taken of a file so far, and how loud that is beside the rest."""
+
+    def __init__(self, *, num_channels: int) -> None:
+        self.num_samples = 0
+        self.num_mended = 0
+        self._energy = 0.0
+        self._channel_energies = np.zeros(num_channels)
+
+    def count(self, block: Block, mono: Waveform) -> None:
+        """Count a block and what was taken of it, in which NaN and infinities become silence."""
+        self.num_samples += len(mono)
+        if not np.isfinite(mono.sum()):  # the sum of finite samples may overflow, too: looked at again
+            wrong = ~np.isfinite(mono)
+            self.num_mended += int(wrong.sum())
+            mono[wrong] = 0
+        self._energy += float(energies(mono[:, None])[0])
+        if len(self._channel_energies) > 1:
+            self._channel_energies += np.nan_to_num(energies(block), nan=0.0, posinf=0.0)
+
+    def quieter(self, reader: Reader) -> Quieter | None:
+        """What of the file is far louder than what was taken, if anything is."""
+        rate_hz = reader.info.sample_rate_hz
+        candidates = {
+            f"--channels {place + 1}": float(energy) / rate_hz
+            for place, energy in enumerate(self._channel_energies)
+        }
+        candidates |= {f"--track {track}": energy for track, energy in reader.other_energies.items()}
+        louder = max(candidates, key=candidates.__getitem__)
+        loudest, energy = candidates[louder], self._energy / rate_hz
+        seconds = self.num_samples / rate_hz
+        if loudest * LOUDNESS_STRIDE < SILENT_POWER * seconds or loudest < energy * 10 ** (NOTICED_DB / 10):
+            return None
+        below_db = 10 * float(np.log10(loudest / energy)) if energy else np.inf
+        return Quieter(below_db=round(min(below_db, FARTHEST_DB), 1), louder=louder)
 
 
-def _mean_of_channels(block: npt.NDArray[np.float32]) -> Waveform:
-    """[sample, channel] -> [sample], column by column: a mean over a short last axis is slow."""
+def _mono(block: Block, channel: int | None) -> Waveform:
+    """[sample, channel] -> [sample], one channel or the mean of all; the caller's own."""
     if block.shape[1] == 1:
-        return block[:, 0]
-    total = block[:, 0].copy()
-    for channel in range(1, block.shape[1]):
-        total += block[:, channel]
+        return np.ascontiguousarray(block[:, 0])
+    if channel is not None:
+        return block[:, channel].copy()
+    # column by column: a mean over a short last axis is slow
+    total: Waveform = block[:, 0] + block[:, 1]
+    for further in range(2, block.shape[1]):
+        total += block[:, further]
     total /= np.float32(block.shape[1])
     return total
 
 
-class _SoundFile:
-    """A file that libsndfile can open."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = soundfile.SoundFile(path)
-        self.info = AudioInfo(sample_rate_hz=self._file.samplerate, num_channels=self._file.channels)
-
-    def __enter__(self) -> _SoundFile:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
-
-    def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
-        """[sample, channel] blocks; refuses a file that holds less than its header announces."""
-        _refuse_truncated_wav(self._path)
-        num_samples = 0
-        try:
-            for block in self._file.blocks(
-                int(BLOCK_S * self.info.sample_rate_hz), dtype="float32", always_2d=True
-            ):
-                num_samples += len(block)
-                yield block
-        except soundfile.LibsndfileError as error:
-            raise AudioError(
-                f"cannot be decoded to its end ({error.error_string})", self._path, "replace it"
-            ) from None
-        # an mp3's length is an estimate, every other header's is a promise
-        if num_samples < self._file.frames and self._file.format != "MP3":
-            raise AudioError(
-                f"is truncated: {num_samples} of {self._file.frames} samples are there",
-                self._path,
-                "replace it",
-            )
-
-
-class _AvFile:
-    """A file that libsndfile cannot open: the first sound track of whatever FFmpeg's libraries read."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._container = av.open(str(path))
-        except (av.error.FFmpegError, OSError) as error:
-            raise AudioError(
-                f"is not audio that can be decoded ({error.strerror})", path, "replace it"
-            ) from None
-        if not self._container.streams.audio:
-            self._container.close()
-            raise AudioError("has no sound track", path, "remove it or use a file with sound")
-        self._stream = self._container.streams.audio[0]
-        self.info = AudioInfo(sample_rate_hz=self._stream.rate, num_channels=self._stream.channels)
-
-    def __enter__(self) -> _AvFile:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._container.close()
-
-    def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
-        """[sample, channel] blocks; the resampler only turns every sample format into planar floats."""
-        to_float = av.AudioResampler(format="fltp", layout=self._stream.layout, rate=self._stream.rate)
-        pending: list[npt.NDArray[np.float32]] = []
-        num_pending = 0
-        try:
-            for frame in self._container.decode(self._stream):
-                for planar in to_float.resample(frame):
-                    pending.append(planar.to_ndarray().T.astype(np.float32, copy=False))
-                    num_pending += len(pending[-1])
-                if num_pending >= BLOCK_S * self.info.sample_rate_hz:
-                    yield np.concatenate(pending)
-                    pending, num_pending = [], 0
-        except av.error.FFmpegError as error:
-            raise AudioError(
-                f"cannot be decoded to its end ({error.strerror})", self._path, "replace it"
-            ) from None
-        if pending:
-            yield np.concatenate(pending)
-
-
-def _refuse_truncated_wav(path: Path) -> None:
-    """libsndfile quietly shortens a wav whose data chunk is cut off; the header says what was meant."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        header = file.read(12)
-        if header[:4] != b"RIFF" or header[8:] != b"WAVE":
-            return
-        while len(chunk := file.read(8)) == 8:
-            name, length = struct.unpack("<4sI", chunk)
-            if name == b"data":
-                there = size - file.tell()
-                if length not in UNKNOWN_WAV_LENGTHS and length > there:
-                    raise AudioError(
-                        f"is truncated: {there} of {length} bytes of sound are there", path, "replace it"
-                    )
-                return
-            file.seek(length + length % 2, 1)
+def _refuse_missing_channel(path: Path, channel: int | None, num_channels: int) -> None:
+    if channel is not None and channel >= num_channels:
+        channels = "1 channel" if num_channels == 1 else f"{num_channels} channels"
+        raise AudioError(f"has {channels}, no number {channel + 1}", path, "give another --channels")

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from clotho_long.audio.choice import SoundChoice
 from clotho_long.audio.io import Waveform, stream_mono
 from clotho_long.core.units import Decibels, Hertz, Seconds
 
@@ -42,7 +43,7 @@ class Spectrogram:
         return float(self.levels_db.max())
 
 
-def spectrogram(path: Path, *, max_columns: int = 1400) -> Spectrogram:
+def spectrogram(path: Path, *, max_columns: int = 1400, sound: SoundChoice | None = None) -> Spectrogram:
     """The spectrogram of a file, read block by block.
 
     Columns are equally long (32 ms or a power of two times that; the last one covers what is left), and there
@@ -52,10 +53,11 @@ def spectrogram(path: Path, *, max_columns: int = 1400) -> Spectrogram:
     Raises:
         AudioError: the file cannot be read.
     """
+    choice = sound or SoundChoice()
     columns = _Columns(max_columns)
     rest: Waveform = np.zeros(WINDOW_SAMPLES // 2, np.float32)
     num_samples = 0
-    for block in stream_mono(path, RATE_HZ):
+    for block in stream_mono(path, RATE_HZ, channels=choice.channels, track=choice.track):
         num_samples += len(block)
         rest = columns.add_sound(np.concatenate([rest, block]))
     columns.add_sound(np.concatenate([rest, np.zeros(WINDOW_SAMPLES, np.float32)]))

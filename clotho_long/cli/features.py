@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clotho_long.core.command_line import FiniteRange, common_options, progress, set_up_logging, together
+from clotho_long.core.command_line import (
+    FiniteRange,
+    common_options,
+    progress,
+    set_up_logging,
+    sound_options,
+    together,
+)
 from clotho_long.core.devices import DEVICE_HELP, check_device_name
 from clotho_long.core.errors import ClothoLongError
 from clotho_long.core.records import SPLITS
@@ -147,15 +154,24 @@ def extract_and_report(
 @click.option("--out", "features_dir", required=True, type=FOLDER, help="Folder that gets clap/NAME.npz.")
 @encoder_options
 @window_options
+@sound_options
 @click.option(
-    "--channels",
-    type=click.Choice(["mean", "first"]),
-    default="mean",
+    "--names",
+    "naming",
+    type=click.Choice(["stem", "path"]),
+    default="stem",
     show_default=True,
-    help="How a recording becomes mono; `first` as the published extractors.",
+    help="Call a recording by its file, or by its path below PATH (as always where two names meet).",
 )
 @work_options
-def features(paths: tuple[Path, ...], features_dir: Path, channels: Any, **options: Any) -> None:
+def features(
+    paths: tuple[Path, ...],
+    features_dir: Path,
+    channels: Any,
+    track: int | None,
+    naming: Any,
+    **options: Any,
+) -> None:
     """Audio features of any recordings: files of any format, and folders of them.
 
     \b
@@ -163,10 +179,16 @@ def features(paths: tuple[Path, ...], features_dir: Path, channels: Any, **optio
       clotho-long features street.wav walks/ --out features --weights CLAP_weights_2023.pth
       clotho-long features castella/ --out features --max-seconds 300
     """
+    from clotho_long.audio.choice import SoundChoice
     from clotho_long.stages.extract import extract_recordings
 
     counts = extract_recordings(
-        paths, features_dir, windows=_windows(options), channels=channels, **_encoder_and_workers(options)
+        paths,
+        features_dir,
+        windows=_windows(options),
+        sound=SoundChoice(channels=channels, track=track),
+        naming=naming,
+        **_encoder_and_workers(options),
     )
     _report("recordings", counts)
     _fail_if_any_problem(counts, features_dir)
@@ -275,6 +297,8 @@ def _report(what: str, counts: EncodeCounts) -> None:
         f"{what}: {counts.written:,} encoded; {counts.done_before:,} done before; "
         f"{len(counts.problems):,} failed"
     )
+    for notice in counts.notices:
+        click.echo(f"  note: {notice}", err=True)
     for problem in counts.problems:
         click.echo(f"  {problem}", err=True)
 

@@ -150,6 +150,39 @@ def check_picture_suffix(path: Path, where: str = "--plot") -> Path:
     return path
 
 
+class _Channels(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """`mean`, `first`, or the number of a channel from 1 on."""
+
+    name = "mean|first|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in ("mean", "first"):
+            return value
+        try:
+            number = int(value)
+        except ValueError:
+            number = 0
+        if number < 1:
+            self.fail(f"{value!r} is neither mean, nor first, nor a number from 1 on", param, ctx)
+        return number
+
+
+def sound_options(command: Command) -> Command:
+    """`--channels`, `--track`: on every command that reads recordings."""
+    command = click.option(
+        "--track",
+        type=click.IntRange(min=1),
+        help="Which sound track of a file with several, from 1 on.  [default: the first]",
+    )(command)
+    return click.option(
+        "--channels",
+        type=_Channels(),
+        default="mean",
+        show_default=True,
+        help="How a recording becomes mono: the mean, the first (as published extractors), or number N.",
+    )(command)
+
+
 def set_up_logging(*, quiet: bool) -> None:
     """Messages of our packages to stderr; called by commands, never on import."""
     logging.basicConfig(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -20,8 +21,13 @@ _PART = re.compile(r"\..*\.(?P<host>[0-9a-f]{4})-(?P<pid>\d+)-[0-9a-f]{8}\.part(
 # Whoever writes on another machine changes the file more often than that.
 ABANDONED_S = 24 * 3600.0
 
-# A video of a tour is tens of gigabytes; its size and three pieces of it identify it well enough.
-FINGERPRINT_PIECE_BYTES = 1 << 20
+WHOLE = "sha256-"  # how a fingerprint of all of a file starts
+# Fingerprints without it are of earlier versions: of a file's size and three pieces of it.
+EARLIER_PIECE_BYTES = 1 << 20
+READ_BYTES = 1 << 20
+SETTLED_NS = 2_000_000_000  # the coarsest clock of a file system
+
+FileState = tuple[int, int, int]  # size in bytes, time of change in ns, inode
 
 
 @contextlib.contextmanager
@@ -34,7 +40,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # the suffix stays last: np.savez appends .npz otherwise, soundfile reads the format from it
     mark = f"{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
-    part = path.with_name(f".{path.stem[:80]}.{mark}.part{path.suffix}")
+    part = path.with_name(f".{shortened(path.stem, 80)}.{mark}.part{path.suffix}")
     try:
         yield part
         os.replace(part, path)
@@ -111,15 +117,51 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def fingerprint_file(path: Path) -> str:
-    """Sixteen hex digits from a file's size and its content (start, middle and end of a large one)."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
+def fingerprint_file(path: Path, *, like: str = "") -> str:
+    """`sha256-` and the digest of a file's content, all of it.
+
+    Args:
+        like: a fingerprint of an earlier run; the answer is found by its rule, to be compared with it.
+    """
+    state = file_state(path)
+    compute = _fingerprint_file if state else _fingerprint_file.__wrapped__
+    return compute(path.absolute(), state, not like or like.startswith(WHOLE))
+
+
+def file_state(path: Path) -> FileState | None:
+    """What changes when a file does, without reading it; None if that cannot be told yet.
+
+    A file that was changed just now may be changed again within one tick of the file system's clock.
+    """
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    if time.time_ns() - state.st_mtime_ns < SETTLED_NS:
+        return None
+    return state.st_size, state.st_mtime_ns, state.st_ino
+
+
+def shortened(name: str, most_bytes: int) -> str:
+    """The start of a name that takes no more bytes in a file system, in whole characters."""
+    return name.encode("utf-8", "surrogateescape")[:most_bytes].decode("utf-8", "ignore")
+
+
+@functools.lru_cache(maxsize=4096)
+def _fingerprint_file(path: Path, _state: FileState | None, whole: bool) -> str:
+    """By state, too: nobody reads a large file twice in a run, and a changed one is read again."""
     with path.open("rb") as file:
-        if size <= 3 * FINGERPRINT_PIECE_BYTES:
+        if whole:
+            digest = hashlib.sha256()
+            while piece := file.read(READ_BYTES):
+                digest.update(piece)
+            return f"{WHOLE}{digest.hexdigest()}"
+        size = os.fstat(file.fileno()).st_size
+        digest = hashlib.sha256(str(size).encode())
+        if size <= 3 * EARLIER_PIECE_BYTES:
             digest.update(file.read())
         else:
-            for start in (0, size // 2, size - FINGERPRINT_PIECE_BYTES):
+            for start in (0, size // 2, size - EARLIER_PIECE_BYTES):
                 file.seek(start)
-                digest.update(file.read(FINGERPRINT_PIECE_BYTES))
+                digest.update(file.read(EARLIER_PIECE_BYTES))
     return digest.hexdigest()[:16]

@@ -18,6 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
+from clotho_long.audio.io import SoundStream
 from clotho_long.core.errors import AudioError, FeatureError, ManifestError
 from clotho_long.core.records import Query, Sentence
 from clotho_long.core.units import Hertz
@@ -34,7 +35,15 @@ from clotho_long.features.extract import (
 )
 from clotho_long.features.files import Features, write_features
 from clotho_long.features.pack import FeatureFolder
-from clotho_long.features.provenance import audio_note, is_done, refuse_other_makers, text_note
+from clotho_long.features.provenance import (
+    REPLACE,
+    audio_note,
+    earlier_note,
+    is_done,
+    refuse_other_maker,
+    refuse_other_makers,
+    text_note,
+)
 from clotho_long.features.windows import Waveform, Windows
 
 TEXTS_AT_A_TIME = 64
@@ -47,8 +56,11 @@ class Sound(Protocol):
         """The sound, mono in [-1, 1], block by block."""
         ...
 
-    def identity(self) -> MadeBy:
-        """JSON-like facts that change when the sound does."""
+    def identity(self, earlier: MadeBy | None = None) -> MadeBy:
+        """JSON-like facts that change when the sound does.
+
+        `earlier` is the note of an earlier run: the answer is put as there, and equal if the sound is.
+        """
         ...
 
 
@@ -73,17 +85,19 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeCounts:
-    """What a run wrote, found already done, and could not do."""
+    """What a run wrote, found already done, could not do, and did on the user's behalf."""
 
     written: int
     done_before: int
     problems: tuple[Problem, ...]
+    notices: tuple[Problem, ...] = ()
 
     def __add__(self, other: EncodeCounts) -> EncodeCounts:
         return EncodeCounts(
             written=self.written + other.written,
             done_before=self.done_before + other.done_before,
             problems=self.problems + other.problems,
+            notices=self.notices + other.notices,
         )
 
 
@@ -108,21 +122,11 @@ def encode_recordings(
     folder = FeatureFolder(features_dir=features_dir, kind="audio")
     job = _AudioJob(folder=folder, encoder=encoder, windows=windows)
     ids = [recording.recording_id for recording in recordings]
-    _refuse_bad_ids(ids, folder)
+    refuse_bad_ids(ids, folder)
     refuse_other_makers(folder, audio_note(encoder, windows, {}), replaced=set(ids))
-    waiting: list[Recording] = []
-    problems: list[Problem] = []
-    for recording in recordings:
-        try:
-            # whether a sound is the same costs reading it: nobody needs to know before there are features
-            note = job.note(recording) if folder.file(recording.recording_id).exists() else None
-        except AudioError as error:
-            problems.append(Problem(item=recording.recording_id, reason=str(error)))
-            continue
-        if note is None or not is_done(folder, recording.recording_id, note, overwrite=overwrite):
-            waiting.append(recording)
+    waiting, problems = job.waiting(recordings, overwrite=overwrite)
     num_done = len(recordings) - len(waiting) - len(problems)
-    results: Iterable[Problem | None]
+    results: Iterable[_Outcome]
     if _works_alone(encoder.load(), workers):
         ahead = job.encode_while_others_prepare(waiting, num_threads=workers.jobs)
         results = list(workers.watch(ahead, total=len(waiting), label="encoding", unit="recording"))
@@ -130,11 +134,14 @@ def encode_recordings(
         results = [job.encode_with_shared_pieces(waiting[0], workers)]
     else:
         results = workers.share(job, waiting, unit="recording")
-    failed = [problem for problem in results if problem is not None]
+    results = list(results)
+    failed = [outcome.problem for outcome in results if outcome.problem is not None]
+    noticed = [outcome.notice for outcome in results if outcome.notice is not None]
     return EncodeCounts(
         written=len(waiting) - len(failed),
         done_before=num_done,
         problems=tuple(sorted(problems + failed, key=str)),
+        notices=tuple(sorted(noticed, key=str)),
     )
 
 
@@ -158,14 +165,20 @@ def encode_queries(
     """
     folder = FeatureFolder(features_dir=features_dir, kind="text")
     qids = [query.qid for query in queries]
-    _refuse_bad_ids(qids, folder)
+    refuse_bad_ids(qids, folder)
     refuse_other_makers(folder, text_note(encoder, ""), replaced=set(qids))
     chosen = set(qids if wanted is None else wanted)
     waiting = {
         query.qid
         for query in queries
         if query.qid in chosen
-        and not is_done(folder, query.qid, text_note(encoder, query.query), overwrite=overwrite)
+        and not is_done(
+            folder,
+            query.qid,
+            earlier_note(folder, query.qid),
+            text_note(encoder, query.query),
+            overwrite=overwrite,
+        )
     }
     job = _TextJob(folder=folder, encoder=encoder, waiting=frozenset(waiting))
     groups = [tuple(queries[at : at + TEXTS_AT_A_TIME]) for at in range(0, len(queries), TEXTS_AT_A_TIME)]
@@ -177,55 +190,94 @@ def encode_queries(
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """What is wrong with a recording, or what was done on the user's behalf, if anything."""
+
+    problem: Problem | None = None
+    notice: Problem | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _AudioJob:
-    """What is done with every recording; returns what is wrong with it, if anything is."""
+    """What is done with every recording."""
 
     folder: FeatureFolder
     encoder: EncoderChoice
     windows: WindowChoice
 
-    def __call__(self, recording: Recording) -> Problem | None:
-        return self._finish(recording, map(self.encode, self._pieces(recording)))
+    def __call__(self, recording: Recording) -> _Outcome:
+        heard = self._hear(recording)
+        return self._finish(heard, map(self.encode, self._pieces(heard)))
+
+    def waiting(
+        self, recordings: Sequence[Recording], *, overwrite: bool
+    ) -> tuple[list[Recording], list[Problem]]:
+        """The recordings that have to be encoded, and those that cannot: one that changed is no other's loss.
+
+        Raises:
+            FeatureError: features that are there are of another encoder, or of other windows.
+        """
+        waiting, problems = [], []
+        shared = audio_note(self.encoder, self.windows, {})
+        for recording in recordings:
+            item = recording.recording_id
+            found = earlier_note(self.folder, item)
+            if found is not None and not overwrite:
+                refuse_other_maker(self.folder, item, found, shared, remedy=REPLACE)
+            try:
+                # whether a sound is the same costs reading it: nobody needs to know before there are features
+                note = {} if found is None else self._note(recording, found)
+                if not is_done(self.folder, item, found, note, overwrite=overwrite):
+                    waiting.append(recording)
+            except (AudioError, FeatureError) as error:
+                problems.append(Problem(item=item, reason=str(error)))
+        return waiting, problems
 
     def encode(self, piece: Windows) -> Features:
         encoder = self.encoder.load()
         with one_thread():
             return encode_piece(piece, encoder)
 
-    def encode_with_shared_pieces(self, recording: Recording, workers: Workers) -> Problem | None:
+    def encode_with_shared_pieces(self, recording: Recording, workers: Workers) -> _Outcome:
         """The same for a recording that is alone: its pieces are shared among the workers."""
         unit = f"{PIECE_WINDOWS} windows"
-        return self._finish(
-            recording, workers.share_in_order(self.encode, self._pieces(recording), unit=unit)
-        )
+        heard = self._hear(recording)
+        return self._finish(heard, workers.share_in_order(self.encode, self._pieces(heard), unit=unit))
 
     def encode_while_others_prepare(
         self, recordings: Iterable[Recording], *, num_threads: int
-    ) -> Iterator[Problem | None]:
+    ) -> Iterator[_Outcome]:
         """The same for each recording in turn, while `num_threads` prepare the windows of those after it."""
-        waiting = iter(recordings)
+        waiting = map(self._hear, recordings)
         with ThreadPoolExecutor(num_threads) as pool:
-            started = deque((r, _Ahead(self._pieces(r), pool)) for r in islice(waiting, num_threads + 1))
+            started = deque((h, _Ahead(self._pieces(h), pool)) for h in islice(waiting, num_threads + 1))
             while started:
-                recording, pieces = started.popleft()
-                yield self._finish(recording, map(self.encode, pieces))
-                started.extend((r, _Ahead(self._pieces(r), pool)) for r in islice(waiting, 1))
+                heard, pieces = started.popleft()
+                yield self._finish(heard, map(self.encode, pieces))
+                started.extend((h, _Ahead(self._pieces(h), pool)) for h in islice(waiting, 1))
 
-    def note(self, recording: Recording) -> MadeBy:
-        return audio_note(self.encoder, self.windows, recording.sound.identity())
+    def _note(self, recording: Recording, earlier: MadeBy | None = None) -> MadeBy:
+        return audio_note(self.encoder, self.windows, recording.sound.identity(earlier))
 
-    def _pieces(self, recording: Recording) -> Iterator[Windows]:
-        encoder = self.encoder.load()
-        return pieces_of(recording.sound.blocks(encoder.sample_rate_hz), encoder, self.windows)
+    def _hear(self, recording: Recording) -> _Heard:
+        return _Heard(recording, self.encoder.load().sample_rate_hz)
 
-    def _finish(self, recording: Recording, rows: Iterable[Features]) -> Problem | None:
+    def _pieces(self, heard: _Heard) -> Iterator[Windows]:
+        return pieces_of(heard, self.encoder.load(), self.windows)
+
+    def _finish(self, heard: _Heard, rows: Iterable[Features]) -> _Outcome:
+        recording = heard.recording
         try:
             matrix = np.concatenate(list(rows))
-            note = self.note(recording)
+            told = heard.told()
+            note = self._note(recording)
         except (AudioError, FeatureError) as error:
-            return Problem(item=recording.recording_id, reason=str(error))
-        write_features(self.folder.file(recording.recording_id), matrix, self.folder.key, note)
-        return None
+            return _Outcome(problem=Problem(item=recording.recording_id, reason=str(error)))
+        path = self.folder.file(recording.recording_id)
+        write_features(path, matrix, self.folder.key, {**note, **told})
+        if not heard.notes:
+            return _Outcome()
+        return _Outcome(notice=Problem(item=recording.recording_id, reason=heard.notes))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +296,35 @@ class _TextJob:
             if query.qid in self.waiting:
                 path = self.folder.file(query.qid)
                 write_features(path, rows, self.folder.key, text_note(self.encoder, query.query))
+
+
+class _Heard(Iterable[Waveform]):
+    """A recording block by block, and what is known of it when it was heard to its end."""
+
+    def __init__(self, recording: Recording, sample_rate_hz: Hertz) -> None:
+        self.recording = recording
+        self.notes = ""  # what was done on the user's behalf, in words
+        self._rate_hz = sample_rate_hz
+        self._blocks = recording.sound.blocks(sample_rate_hz)
+        self._num_samples = 0
+        self._ended = False
+
+    def __iter__(self) -> Iterator[Waveform]:
+        for block in self._blocks:
+            self._num_samples += len(block)
+            yield block
+        self._ended = True
+
+    def told(self) -> MadeBy:
+        """What the note of the features tells beside what made them (`provenance.TOLD`).
+
+        Raises:
+            AudioError: the recording was changed while it was heard.
+        """
+        if isinstance(self._blocks, SoundStream):
+            self.notes = str(self._blocks.notes or "")
+            return self._blocks.told()
+        return {"duration_s": self._num_samples / self._rate_hz} if self._ended else {}
 
 
 class _Ahead(Iterable[Windows]):
@@ -267,7 +348,7 @@ def _works_alone(encoder: Encoder, workers: Workers) -> bool:
     return workers.scheduler is None and not str(encoder.device).startswith("cpu")
 
 
-def _refuse_bad_ids(ids: Sequence[str], folder: FeatureFolder) -> None:
+def refuse_bad_ids(ids: Sequence[str], folder: FeatureFolder) -> None:
     """An id becomes a file's name: it must not lead elsewhere, hide the file, or stand for two things."""
     for item, count in Counter(ids).items():
         if count > 1:

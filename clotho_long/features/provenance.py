@@ -2,7 +2,7 @@
 
 A feature file is kept if its note (`made_by`) equals the one that a run would write, and refused if it
 differs: another encoder, other weights, another precision, window convention or source. Nothing is kept
-because its name exists.
+because its name exists. What the note tells of the sound beside that (`TOLD`) is for whoever reads it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from clotho_long.core.errors import FeatureError
 from clotho_long.features.extract import EncoderChoice, MadeBy, WindowChoice
 from clotho_long.features.files import read_made_by
 from clotho_long.features.pack import SHARED_FACTS, FeatureFolder
+
+# Of the sound as it was heard: its length, and what was mended. Never compared.
+TOLD = ("duration_s", "sound")
+REPLACE = "give --overwrite to `clotho-long` to replace it, remove it, or take another folder"
 
 
 def audio_note(encoder: EncoderChoice, windows: WindowChoice, source: MadeBy) -> MadeBy:
@@ -33,26 +37,31 @@ def text_note(encoder: EncoderChoice, query: str) -> MadeBy:
     return _plain({"encoder": encoder.provenance(), "source": {"query": query}})
 
 
-def is_done(folder: FeatureFolder, item: str, note: MadeBy, *, overwrite: bool) -> bool:
-    """Whether the features of an item were made by just this; False too for a missing or torn file.
+def earlier_note(folder: FeatureFolder, item: str) -> MadeBy | None:
+    """The note of the features that are there; None for a missing or torn file, empty for one by others."""
+    try:
+        return read_made_by(folder.file(item), folder.key) or {}
+    except FeatureError:
+        return None
+
+
+def is_done(folder: FeatureFolder, item: str, found: MadeBy | None, note: MadeBy, *, overwrite: bool) -> bool:
+    """Whether the features of an item, whose note is `found`, were made by just what `note` says.
 
     Raises:
         FeatureError: they were made otherwise, and may not be overwritten.
     """
-    path = folder.file(item)
-    try:
-        found = read_made_by(path, folder.key) or {}
-    except FeatureError:
+    if found is None:
         return False
-    if found == note:
+    if {name: fact for name, fact in found.items() if name not in TOLD} == note:
         return True
     if overwrite:
         return False
     differing = [name for name in note if found.get(name) != note[name]]
     raise FeatureError(
         _said(found, differing),
-        path,
-        "give --overwrite to replace it, remove it, or take another folder",
+        folder.file(item),
+        REPLACE,
     )
 
 
@@ -65,16 +74,17 @@ def refuse_other_makers(folder: FeatureFolder, note: MadeBy, *, replaced: Contai
     for item in folder.items():
         if item in replaced:
             continue
-        try:
-            found = read_made_by(folder.file(item), folder.key) or {}
-        except FeatureError:
-            continue  # torn: nothing can be read from it, and the store refuses it by name
-        if differing := [name for name in SHARED_FACTS if name in note and found.get(name) != note[name]]:
-            raise FeatureError(
-                _said(found, differing),
-                folder.file(item),
-                "write to another folder, or remove what lies in this one",
+        found = earlier_note(folder, item)
+        if found is not None:  # else torn: nothing can be read from it, and the store refuses it by name
+            refuse_other_maker(
+                folder, item, found, note, remedy="write to another folder, or remove what lies in this one"
             )
+
+
+def refuse_other_maker(folder: FeatureFolder, item: str, found: MadeBy, note: MadeBy, *, remedy: str) -> None:
+    """As `refuse_other_makers`, for one item whose note is `found`."""
+    if differing := [name for name in SHARED_FACTS if name in note and found.get(name) != note[name]]:
+        raise FeatureError(_said(found, differing), folder.file(item), remedy)
 
 
 def _said(found: MadeBy, differing: list[str]) -> str:

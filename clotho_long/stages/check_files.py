@@ -17,6 +17,7 @@ from clotho_long.corpus import Corpus
 from clotho_long.features.extract import MadeBy
 from clotho_long.features.files import AUDIO_KEY, TEXT_KEY, audio_file, read_features, text_file
 from clotho_long.features.pack import FeatureFolder, Kind
+from clotho_long.features.provenance import TOLD
 from clotho_long.recipe.records import ClipRecipe
 from clotho_long.stages.extract import rendered_source
 from clotho_long.stages.mixtures import MixtureTask
@@ -164,7 +165,7 @@ def _look(matrix: _Matrix) -> _Look:
         problem = f"cannot be read ({error}); delete it and {EXTRACT}"
         return _Look(path=matrix.path, problems=(problem,))
     facts: dict[str, Any] = made_by if isinstance(made_by, dict) else {}
-    encoder = {key: value for key, value in facts.items() if key != "source"}
+    encoder = {key: value for key, value in facts.items() if key not in ("source", *TOLD)}
     return _Look(
         path=matrix.path,
         problems=tuple(_faults(matrix, rows, facts.get("source"))),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
-from clotho_long.audio.io import ChannelChoice, Waveform, stream_mono
+from clotho_long.audio.choice import SoundChoice
+from clotho_long.audio.io import Waveform, stream_mono
 from clotho_long.core.annotations import read_queries, read_sentences
 from clotho_long.core.errors import ManifestError
 from clotho_long.core.files import tidied
@@ -17,12 +18,11 @@ from clotho_long.core.work import Workers
 from clotho_long.corpus import Corpus
 from clotho_long.features.encode import EncodeCounts, Recording, encode_queries, encode_recordings
 from clotho_long.features.extract import EncoderChoice, MadeBy, WindowChoice
-from clotho_long.features.recordings import find_recordings
+from clotho_long.features.recordings import Naming, search
 from clotho_long.stages.mixtures import MixtureSound, MixtureTask, mixture_tasks
 from clotho_long.stages.render import OVERWRITE, RENDERED_SUFFIXES, Journal
 
-SoundChoice = Literal["recipe", "wav"]
-SOUND_CHOICES: tuple[SoundChoice, ...] = get_args(SoundChoice)
+MixtureSource = Literal["recipe", "wav"]
 
 
 def extract_corpus(
@@ -30,7 +30,7 @@ def extract_corpus(
     *,
     encoder: EncoderChoice,
     windows: WindowChoice,
-    sound: SoundChoice = "recipe",
+    sound: MixtureSource = "recipe",
     splits: Sequence[str] = (),
     limit: int | None = None,
     overwrite: bool = False,
@@ -81,7 +81,8 @@ def extract_recordings(
     *,
     encoder: EncoderChoice,
     windows: WindowChoice,
-    channels: ChannelChoice = "mean",
+    sound: SoundChoice | None = None,
+    naming: Naming = "stem",
     overwrite: bool = False,
     workers: Workers,
 ) -> EncodeCounts:
@@ -90,12 +91,17 @@ def extract_recordings(
     Raises:
         ConfigError, FeatureError: as `encode_recordings`.
     """
-    recordings, problems = find_recordings(paths, channels=channels)
+    found = search(paths, sound=sound, naming=naming)
     with tidied(features_dir):
         counts = encode_recordings(
-            recordings, features_dir, encoder=encoder, windows=windows, overwrite=overwrite, workers=workers
+            found.recordings,
+            features_dir,
+            encoder=encoder,
+            windows=windows,
+            overwrite=overwrite,
+            workers=workers,
         )
-    return counts + EncodeCounts(written=0, done_before=0, problems=tuple(problems))
+    return EncodeCounts(written=0, done_before=0, problems=found.problems, notices=found.notices) + counts
 
 
 def extract_annotations(
@@ -118,7 +124,7 @@ def extract_annotations(
         )
 
 
-def _recordings_of(corpus: Corpus, split: str, sound: SoundChoice) -> list[Recording]:
+def _recordings_of(corpus: Corpus, split: str, sound: MixtureSource) -> list[Recording]:
     tasks = mixture_tasks(corpus, [split])
     if sound == "recipe":
         return [
@@ -142,7 +148,7 @@ class RenderedSound:
         """The recording, some seconds at a time."""
         return stream_mono(self.path, sample_rate_hz)
 
-    def identity(self) -> MadeBy:
+    def identity(self, earlier: MadeBy | None = None) -> MadeBy:
         """The recipe, and that it went through 16 bits: the same in wav and flac."""
         return rendered_source(self.made_from)
 

@@ -143,7 +143,7 @@ class MixtureSound:
         """The mixture as one block."""
         yield resample(render_mixture(self.task), self.task.recipe.sample_rate_hz, sample_rate_hz)
 
-    def identity(self) -> MadeBy:
+    def identity(self, earlier: MadeBy | None = None) -> MadeBy:
         """The recipe, its source files and the mixer's arithmetic."""
         return {"recipe": self.task.fingerprint}
 
@@ -183,7 +183,7 @@ def _event_waveform(source: SourceFile, event: Event, rate_hz: Hertz, cache_dir:
 
 def _refuse_changed(source: SourceFile) -> None:
     """A missing file is left to the reader, which says so."""
-    if source.path.is_file() and fingerprint_file(source.path) != source.fingerprint:
+    if source.path.is_file() and fingerprint_file(source.path, like=source.fingerprint) != source.fingerprint:
         raise AudioError(
             "has changed since it was scanned", source.path, "run `clotho-long scan` and `plan` again"
         )

@@ -14,6 +14,7 @@ from clotho_long.core.command_line import CommandGroup
 from clotho_long.core.jsonl import write_lines
 from clotho_long.features.encoders.logmel import LogMelEncoder
 from clotho_long.features.files import AUDIO_KEY, TEXT_KEY, audio_file, read_features, text_file
+from clotho_long.features.recordings import recording_id, search
 from tests.features.tiny_corpus import RATE_HZ, tree, write_noise
 
 MAIN = CommandGroup("clotho-long", commands={command.name: command for command in COMMANDS})
@@ -134,14 +135,65 @@ def test_every_bad_recording_is_one_line_and_the_good_one_is_done(tmp_path, monk
     assert len(lines) == 7
 
 
-def test_two_files_of_one_name_are_refused_together(tmp_path):
-    first = write_noise(tmp_path / "a" / "street.wav", 2)
-    second = write_noise(tmp_path / "b" / "street.flac", 2)
-    write_noise(tmp_path / "b" / "park.flac", 2)
-    result = invoke("features", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "out", "--jobs", 1)
-    assert result.exit_code == 1
-    assert f"  {first}: has the name of {second}; rename all but one" in result.stderr
-    assert [path.stem for path in (tmp_path / "out" / "clap").iterdir()] == ["park"]
+def ids(*paths, naming="stem"):
+    """Id -> path of what is found."""
+    found = search(paths, naming=naming)
+    assert not found.problems
+    return {recording.recording_id: recording.sound.path for recording in found.recordings}
+
+
+def test_files_whose_names_meet_are_called_by_their_folders(tmp_path):
+    first = write_noise(tmp_path / "days" / "day1" / "REC001.wav", 1)
+    second = write_noise(tmp_path / "days" / "day2" / "REC001.wav", 1)
+    third = write_noise(tmp_path / "days" / "day2" / "park.flac", 1)
+    expected = {"day1__REC001": first, "day2__REC001": second, "park": third}
+    assert ids(tmp_path / "days") == expected
+    # the same however they are given
+    assert ids(tmp_path / "days" / "day1", tmp_path / "days" / "day2") == expected
+    assert ids(first, second, third) == expected
+    assert ids(tmp_path / "days", naming="path") == {**dict(list(expected.items())[:2]), "day2__park": third}
+    result = invoke("features", tmp_path / "days", "--out", tmp_path / "out", "--names", "path", "--jobs", 1)
+    assert result.exit_code == 0, result.stderr
+    assert {path.stem for path in (tmp_path / "out" / "clap").iterdir()} == set(
+        ids(tmp_path / "days", naming="path")
+    )
+
+
+def test_two_formats_of_one_recording_keep_their_suffixes(tmp_path):
+    wav, flac = (write_noise(tmp_path / "a" / f"street.{suffix}", 1) for suffix in ("wav", "flac"))
+    assert ids(tmp_path / "a") == {"a__street.wav": wav, "a__street.flac": flac}
+
+
+def test_what_not_even_folders_tell_apart_is_refused_together(tmp_path):
+    first, second = (write_noise(tmp_path / name / "in" / "x.wav", 1) for name in ("a", "b"))
+    found = search([first.parent, second.parent])
+    assert [problem.item for problem in found.problems] == [str(first)]
+    assert f"has the name of {second}; rename all but one" in found.problems[0].reason
+    assert not found.recordings
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("street, nachts", "street, nachts"),
+        (" leading blank", " leading blank"),
+        ("100%", "100%"),
+        ("ü" * 125, "ü" * 125),
+        (".hidden", "%2Ehidden"),
+        ("back\\slash", "back%5Cslash"),
+        ("latin\udce9", "latin%E9"),
+        ("line\nbreak", "line%0Abreak"),
+    ],
+)
+def test_an_id_is_the_name_unless_that_cannot_be_a_files(name, expected):
+    assert recording_id(name) == expected
+
+
+def test_ids_that_are_too_long_stay_apart():
+    first, second = recording_id("日" * 200 + "a"), recording_id("日" * 200 + "b")
+    assert first != second
+    assert len(f"{first}.npz".encode()) <= 255
+    assert first.startswith("日" * 80)
 
 
 def test_the_same_file_given_twice_is_one_recording(tmp_path):
