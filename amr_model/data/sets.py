@@ -30,6 +30,8 @@ from clotho_long.features.store import FeatureStore
 DEVICE_SHARE = 0.5  # of the free memory of a device that features may take; the network needs the rest
 BATCHES_PER_CHUNK = 20  # of similar lengths: larger chunks save padding, smaller ones shuffle better
 
+ALL = slice(None)  # the part of a batch where one process does it all
+
 Indices = npt.NDArray[np.int64]
 
 
@@ -193,9 +195,16 @@ class RetrievalSet:
         """The queries as annotated, in batches, for evaluation."""
         return _cut(np.arange(len(self)), batch_size)
 
-    def batch(self, indices: Indices) -> Batch:
-        """What the network reads of these queries, on the device."""
-        audio, audio_mask = self._audio.gather(self._recording[indices], self.device)
+    def batch(self, indices: Indices, part: slice = ALL) -> Batch:
+        """What the network reads of these queries, on the device.
+
+        Args:
+            part: the items that this process works on. Their texts are contrasted with those of all items,
+                and they are padded as all are, so that who shares a batch does not change it.
+        """
+        mine = indices[part]
+        longest = int(self.num_rows[indices].max())
+        audio, audio_mask = self._audio.gather(self._recording[mine], self.device, length=longest)
         text, text_mask = self._text.gather(indices, self.device)
         recording = self._recording[indices]
         same_recording = recording[:, None] == recording
@@ -205,18 +214,20 @@ class RetrievalSet:
         return Batch(
             audio=audio,
             audio_mask=audio_mask,
-            tef=temporal_endpoints(torch.from_numpy(self.num_rows[indices]).to(self.device), audio_mask),
+            tef=temporal_endpoints(torch.from_numpy(self.num_rows[mine]).to(self.device), audio_mask),
             text=text,
             text_mask=text_mask,
-            negative_index=torch.from_numpy(negative).to(self.device),
+            negative_index=torch.from_numpy(negative[part]).to(self.device),
             same_recording=torch.from_numpy(same_recording).to(self.device),
-            qids=tuple(self.queries[index].qid for index in indices),
-            recording_ids=tuple(self.queries[index].recording_id for index in indices),
+            first=part.indices(len(indices))[0],
+            qids=tuple(self.queries[index].qid for index in mine),
+            recording_ids=tuple(self.queries[index].recording_id for index in mine),
         )
 
-    def batch_targets(self, targets: Targets, indices: Indices) -> Targets:
-        """These queries' part of `draw_targets`, cut to the batch's longest recording and most windows."""
-        rows = torch.from_numpy(indices).to(targets.saliency.device)
+    def batch_targets(self, targets: Targets, indices: Indices, part: slice = ALL) -> Targets:
+        """What `draw_targets` says of a part of these queries, cut to the longest recording and most windows
+        of all of them."""
+        rows = torch.from_numpy(indices[part]).to(targets.saliency.device)
         length = int(self.num_rows[indices].max())
         windows = max(int(self._table.num_windows[indices].max()), 1)
         return Targets(
