@@ -44,13 +44,17 @@ class Checkpoint:
     model: dict[str, Tensor]
     history: tuple[dict[str, Any], ...] = ()  # one record for each finished epoch
     training: TrainingState | None = None
+    made_of: dict[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # fingerprints, see `learn.runs.made_of`
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint atomically."""
     content = {
         "format": FORMAT,
-        "made_by": {"package": _version(), "torch": str(torch.__version__)},
+        "made_by": made_by(),
+        "made_of": checkpoint.made_of,
         "config": to_plain(checkpoint.config),
         "model": {key: value.detach().cpu() for key, value in checkpoint.model.items()},
         "history": list(checkpoint.history),
@@ -88,6 +92,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         model=content["model"],
         history=tuple(content["history"]),
         training=None if training is None else TrainingState(**training),
+        made_of=content.get("made_of", {}),  # earlier versions did not say
     )
 
 
@@ -158,6 +163,11 @@ def convert(source: Path, out: Path) -> ExperimentConfig:
     load_weights(MomentRetriever(checkpoint.config.model), checkpoint.model, where=source)
     save_checkpoint(out, dataclasses.replace(checkpoint, training=None))
     return checkpoint.config
+
+
+def made_by() -> dict[str, str]:
+    """The versions that make a file."""
+    return {"package": _version(), "torch": str(torch.__version__)}
 
 
 def _version() -> str:

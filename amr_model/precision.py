@@ -1,4 +1,4 @@
-"""The arithmetic that `train.precision` names, around a forward pass and around matrix products."""
+"""How exactly a network computes: `train.precision`, honoured wherever it runs."""
 
 from __future__ import annotations
 

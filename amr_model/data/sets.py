@@ -7,6 +7,7 @@ The same preprocessing serves training, evaluation and prediction. After Lightho
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ import torch
 from torch import Tensor
 
 from amr_model.config import ExperimentConfig, TargetConfig
-from amr_model.data.rows import PaddedRows, Rows
+from amr_model.data.corpora import Corpus, CorpusFiles, drawn_queries, joined
+from amr_model.data.rows import Indices, PaddedRows, Rows
+from amr_model.data.sources import Source
 from amr_model.data.targets import TargetTable, WindowCounts
 from amr_model.tensors import NO_NEGATIVE, Batch, Targets
 from clotho_long.core.annotations import read_queries
@@ -31,8 +34,6 @@ DEVICE_SHARE = 0.5  # of the free memory of a device that features may take; the
 BATCHES_PER_CHUNK = 20  # of similar lengths: larger chunks save padding, smaller ones shuffle better
 
 ALL = slice(None)  # the part of a batch where one process does it all
-
-Indices = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +90,20 @@ def read_annotations(path: Path) -> list[Query]:
     return queries
 
 
+def refuse_without_moments(queries: Sequence[Query], where: object) -> None:
+    """Neither can be learnt nor scored from queries of which none has a moment.
+
+    Raises:
+        ManifestError: there is none.
+    """
+    if not any(query.moments for query in queries):
+        raise ManifestError(
+            "no query has a moment (`relevant_windows`)",
+            where,
+            "give annotations with the truth, not those of an evaluation set",
+        )
+
+
 class RetrievalSet:
     """Queries with their features and targets; batches are gathered where the features lie."""
 
@@ -100,6 +115,7 @@ class RetrievalSet:
         config: ExperimentConfig,
         *,
         device: torch.device | None = None,
+        corpora: Sequence[Corpus] = (),
     ) -> None:
         """Prepare the features of all queries.
 
@@ -107,8 +123,10 @@ class RetrievalSet:
             audio: by recording id.
             text: by qid.
             device: where batches are needed; the features lie there too if they fit.
+            corpora: what the queries were joined of, if of several.
         """
         targets = config.targets
+        self._corpora = tuple(corpora) or (Corpus(queries=queries, audio=audio, text=text),)
         self.queries = tuple(queries)
         self.device = device or torch.device("cpu")
         self._recording_ids = tuple(dict.fromkeys(query.recording_id for query in queries))
@@ -147,24 +165,34 @@ class RetrievalSet:
             ManifestError: as `read_annotations`.
             FeatureError: a feature file is missing, malformed, not finite, or of another width.
         """
-        queries = read_annotations(annotations)
-        audio = FeatureStore.open(features_dir, kind="audio", ids={query.recording_id for query in queries})
-        text = FeatureStore.open(features_dir, kind="text", ids={query.qid for query in queries})
-        for kind, store, dim in (
-            ("audio", audio, config.model.audio_dim),
-            ("text", text, config.model.text_dim),
-        ):
-            if store.dim != dim:
-                raise FeatureError(
-                    f"{kind} features are {store.dim} wide, the model reads {dim}",
-                    features_dir,
-                    f"extract them with the model's encoder, or train with model.{kind}_dim={store.dim}",
-                )
-        _check_maker(audio.made_by, config.targets, features_dir)
-        return cls(queries, audio, text, config, device=device)
+        files = CorpusFiles(annotations=annotations, features=features_dir)
+        return cls.load_all([files], config, device=device)
+
+    @classmethod
+    def load_all(
+        cls, files: Sequence[CorpusFiles], config: ExperimentConfig, *, device: torch.device | None = None
+    ) -> RetrievalSet:
+        """Several corpora as one set; each is checked as `load` checks one.
+
+        Raises:
+            ManifestError, FeatureError: as `load`.
+        """
+        corpora = [_open(corpus, config) for corpus in files]
+        one = joined(corpora)
+        return cls(one.queries, one.audio, one.text, config, device=device, corpora=corpora)
 
     def __len__(self) -> int:
         return len(self.queries)
+
+    @functools.cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """What the set was read from, by content, one for each corpus."""
+        return tuple(corpus.source() for corpus in self._corpora)
+
+    @property
+    def queries_an_epoch(self) -> int:
+        """Queries that an epoch trains on, counted as often as they are drawn."""
+        return sum(corpus.draws for corpus in self._corpora)
 
     def draw_targets(self, seed: int, epoch: int) -> Targets:
         """The targets of one epoch for all queries, on the device; `batch_targets` takes a batch's out."""
@@ -179,7 +207,7 @@ class RetrievalSet:
             by_length: batches of recordings of similar lengths, in random order: less padding, other batches.
         """
         rng = generator(seed, "batches", str(epoch))
-        order = rng.permutation(len(self))
+        order = rng.permutation(drawn_queries(self._corpora, seed, epoch))
         if not by_length:
             return _cut(order, batch_size)
         chunks = _cut(order, batch_size * BATCHES_PER_CHUNK)
@@ -290,6 +318,22 @@ def negative_index(other: npt.NDArray[np.bool_]) -> Indices:
     allowed = np.take_along_axis(other, following, axis=1)
     first = following[np.arange(size), allowed.argmax(axis=1)]
     return np.where(allowed.any(axis=1), first, NO_NEGATIVE)
+
+
+def _open(files: CorpusFiles, config: ExperimentConfig) -> Corpus:
+    """A corpus whose features are what the model reads."""
+    queries, folder = read_annotations(files.annotations), files.features
+    audio = FeatureStore.open(folder, kind="audio", ids={query.recording_id for query in queries})
+    text = FeatureStore.open(folder, kind="text", ids={query.qid for query in queries})
+    for kind, store, dim in (("audio", audio, config.model.audio_dim), ("text", text, config.model.text_dim)):
+        if store.dim != dim:
+            raise FeatureError(
+                f"{kind} features are {store.dim} wide, the model reads {dim}",
+                folder,
+                f"extract them with the model's encoder, or train with model.{kind}_dim={store.dim}",
+            )
+    _check_maker(audio.made_by, config.targets, folder)
+    return Corpus(queries=queries, audio=audio, text=text, files=files, made_by=audio.made_by)
 
 
 def _maker(made_by: Mapping[str, Any]) -> dict[str, str]:

@@ -100,7 +100,7 @@ class Losses:
     match: Match
 
     def values(self) -> Tensor:
-        """[1 + terms] detached: the total, then each term summed over layers, as `Criterion.names` has them."""
+        """[1 + terms] detached: the total, then each term summed over layers; `Criterion.names`."""
         return torch.stack([self.total.detach(), *(term.detach().sum() for term in self.terms.values())])
 
 

@@ -1,9 +1,9 @@
 """Several training processes, started by `torchrun`: who we are, and what they bring together in a step.
 
-Every process draws the same global batches and works on its part. A loss term of a process is its share of the
-term of the global batch: what is counted is counted over all processes, and what is contrasted is contrasted
-with the items of all. So the shares, and their gradients, are simply summed, and the objective is that of one
-process.
+Every process draws the same global batches and works on its part. A loss term of a process is its share of
+the term of the global batch: what is counted is counted over all processes, and what is contrasted is
+contrasted with the items of all. So the shares, and their gradients, are simply summed, and the objective is
+that of one process.
 """
 
 from __future__ import annotations
@@ -74,6 +74,11 @@ class Processes:
             parameter.grad = piece.view_as(parameter)
         summed: Tensor = pieces[-1]
         return summed
+
+    def wait_for_all(self) -> None:
+        """Go on when every process has come here."""
+        if self.count > 1:
+            dist.barrier()
 
     def same_everywhere(self, value: Value | None) -> Value:
         """The first process's value, in every process; the others may give None."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -120,6 +121,24 @@ class Trainer:
             total=team.total,
         )
 
+    @torch.inference_mode()
+    def loss_of(self, data: RetrievalSet, *, between: Callable[[], None] = lambda: None) -> dict[str, float]:
+        """The mean loss terms over a set in batches of the training's size, which contrasts depend on.
+
+        Always the same batches and draws, so that epochs can be compared; the model in evaluation mode.
+        """
+        settings, alone = self.config.train, Processes()
+        other = dataclasses.replace(self, data=data, processes=alone)
+        other.model.eval()
+        targets = data.draw_targets(settings.seed, 0)
+        batches = data.epoch_batches(batch_size=settings.batch_size, seed=settings.seed, epoch=0)
+        sums = torch.zeros(len(self.loss_names), device=data.device)
+        for step, indices in enumerate(batches):
+            between()
+            with matrix_products(settings.precision):
+                sums += other.losses(indices, targets, 0, step, alone).values()
+        return dict(zip(self.loss_names, (sums / len(batches)).tolist(), strict=True))
+
     def _boundary_uniforms(self, size: int, epoch: int, step: int) -> Tensor | None:
         if self.config.loss.boundary == 0:
             return None
@@ -169,12 +188,23 @@ class Validated:
     centre_spread: dict[str, float] | None = None  # of the refinement, see `refine.centre_spread`
 
 
-def validate(model: MomentRetriever, data: RetrievalSet, config: ExperimentConfig) -> Validated:
-    """Predict every query of a set and score it; the model is put into evaluation mode."""
+def validate(
+    model: MomentRetriever,
+    data: RetrievalSet,
+    config: ExperimentConfig,
+    *,
+    between: Callable[[], None] = lambda: None,
+) -> Validated:
+    """Predict every query of a set and score it; the model is put into evaluation mode.
+
+    Args:
+        between: called before every batch; may raise to leave.
+    """
     model.eval()
     spreads: list[Tensor] = []
 
     def network(batch: Batch) -> Outputs:
+        between()
         outputs: Outputs = model(batch)
         if outputs.centre_spread is not None:
             spreads.append(outputs.centre_spread)
