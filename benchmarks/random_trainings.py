@@ -1,7 +1,11 @@
-"""Trainings of S1 to S8 on random small corpora, to find what stops one: python -m benchmarks.random_trainings
+"""Trainings of S1 to S8 on random small corpora, to find what stops one.
 
-Recordings of 1 to 60 rows, queries without a moment, with one that fills the recording, with many, past the end;
-batches of one item and of more than there are; every system in turn, and settings that change what is computed.
+Recordings of 1 to 60 rows; queries without a moment, with one that fills the recording, with many, past the
+end; batches of one item and of more than there are; every system in turn, and settings that change what is
+computed.
+
+    python -m benchmarks.random_trainings --count 200
+
 Prints the seed of a training that ends in an error, with which `--first SEED --count 1` repeats it.
 """
 
