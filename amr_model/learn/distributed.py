@@ -53,12 +53,12 @@ class Processes:
         dist.all_reduce(summed)
         return summed
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def gather(self, mine: Tensor, first: int, size: int) -> Tensor:
         """[size, ...] the rows of all processes, ours from `first` on; gradients find their way back."""
         if self.count == 1:
             return mine
-        rows: Tensor = _Gathered.apply(mine, first, size)
+        rows: Tensor = _Gathered.apply(mine, first, size)  # type: ignore[no-untyped-call]
         return rows
 
     def sum_gradients(self, model: nn.Module, values: Tensor) -> Tensor:

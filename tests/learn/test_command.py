@@ -91,11 +91,11 @@ def test_two_corpora_train_one_model(tmp_path: Path, corpora: list[tuple[Path, P
         (["--train", "A", "--train", "B", "--features", "FA", "--features", "FB"], "give --valid-features"),
         (
             ["--train", "A", "--features", "FA", "--features", "FB"],
-            "1 --train and 2 --features; give one for",
+            "1 --train and 2 --features; give",
         ),
         (
             ["--train", "A", "--train", "B", "--features", "FA", "--weight", 1],
-            "2 --train and 1 --weight; give",
+            "2 --train and 1 --weight;",
         ),
         (["--train", "A", "--train", "A", "--features", "FA"], "a --train is given twice"),
         (["--train", "A", "--features", "FA", "--weight", 0], "0.0 is not in the range"),

@@ -9,7 +9,8 @@ import pytest
 
 from amr_model.learn.criterion import OPTIONAL_TERMS, Criterion
 from amr_model.learn.curves import Curves, draw_curves
-from tests.model.builders import small
+from amr_model.learn.train import train
+from tests.model.builders import make_set, small
 
 HISTORY = [
     {
@@ -70,3 +71,22 @@ def test_a_term_is_added_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OPTIONAL_TERMS, "match_span", lambda scored: scored.outputs.saliency.mean())
     assert Criterion.of(small("S1")).names == ("total", "span", "giou", "label", "saliency", "match_span")
     assert Criterion.of(small("S1", "loss.match_span=0.0")).names == Criterion.of(small("S1")).names[:-1]
+
+
+def test_each_epoch_knows_its_validation_loss_and_the_picture_is_there_while_it_trains(
+    tmp_path: Path,
+) -> None:
+    drawn = []
+    config = small("S8", "train.batch_size=4", "train.epochs=2")
+    trained = train(
+        config,
+        make_set(config),
+        make_set(config, seed=1),
+        tmp_path,
+        on_step=lambda epoch, done: drawn.append((epoch, (tmp_path / "curves.png").exists())),
+    )
+    assert (0, True) not in drawn
+    assert (1, False) not in drawn
+    for record in trained.history:
+        assert record["valid_loss"].keys() == record["loss"].keys()
+        assert all(value == value for value in record["valid_loss"].values())
