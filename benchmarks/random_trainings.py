@@ -15,12 +15,14 @@ import argparse
 import tempfile
 import traceback
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
 
 from amr_model.config import SYSTEMS, ExperimentConfig, system
 from amr_model.data.sets import RetrievalSet
+from amr_model.learn.curves import Curves
 from amr_model.learn.train import train
 from clotho_long.core.records import Moment, Query
 from clotho_long.core.settings import override
@@ -63,6 +65,8 @@ def main() -> None:
         except Exception:
             failed.append(seed)
             print(f"seed {seed}:\n{traceback.format_exc()}", flush=True)
+        if (seed - options.first + 1) % 20 == 0:
+            print(f"{seed - options.first + 1} trainings", flush=True)
     print(f"{options.count} trainings, {len(failed)} ended in an error" + (f": {failed}" if failed else ""))
     raise SystemExit(1 if failed else 0)
 
@@ -73,7 +77,8 @@ def one_training(seed: int) -> None:
     name = tuple(SYSTEMS)[seed % len(SYSTEMS)]
     config = override(system(name), (*TINY, *(str(rng.choice(choice)) for choice in CHOICES)))
     config = override(config, [f"train.seed={seed}"])
-    with tempfile.TemporaryDirectory() as folder:
+    # pictures would take most of the time
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(Curves, "draw"):
         trained = train(config, random_set(rng, config), random_set(rng, config), Path(folder) / "run")
     for record in trained.history:
         losses = {**record["loss"], **record["valid_loss"]}

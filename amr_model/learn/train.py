@@ -53,6 +53,8 @@ from clotho_long.core.files import write_text
 from clotho_long.core.predictions import write_predictions
 from clotho_long.core.settings import to_plain
 
+__all__ = ["BEST", "LAST", "Trained", "train"]
+
 logger = logging.getLogger(__name__)
 
 
@@ -88,8 +90,9 @@ def train(
         on_step: called with (epoch, steps done), for progress bars.
 
     Raises:
-        TrainingError: the run exists, is worked on, was made with other settings or data, or no query of a
-            set has a moment, or a loss is not finite.
+        TrainingError: the run exists, is worked on, was made with other settings or data, or a loss is not
+            finite.
+        ManifestError: no query of a set has a moment.
     """
     for name, data in (("training", train_set), ("validation", valid_set)):
         refuse_without_moments(data.queries, data.sources[0].annotations or f"the {name} set")
@@ -148,7 +151,7 @@ def _train(
         optimizer.load_state_dict(state.optimizer)
     if mine.is_first:
         write_text(run / SETTINGS, yaml.safe_dump(to_plain(config), sort_keys=False))
-        if before is None:
+        if before is None or not before.made_of:
             write_record(run, facts, train_set, valid_set, init)
     board = _tensorboard(run, epoch) if mine.is_first else None
     curves = Curves(run / "curves.png", settings.select_by)

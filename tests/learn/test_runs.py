@@ -150,6 +150,9 @@ def test_a_run_of_an_earlier_version_goes_on_and_says_so(
     torch.save(content, tmp_path / LAST)
     assert len(run(tmp_path, resume=True).history) == 2
     assert "made by a version that did not record its data" in caplog.text
+    assert (tmp_path / RECORD).exists()
+    with pytest.raises(TrainingError, match="other data"):  # from now on it does
+        run(tmp_path, resume=True, data=make_set(CONFIG, seed=7))
 
 
 def test_one_training_at_a_time(tmp_path: Path) -> None:
