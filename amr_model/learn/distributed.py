@@ -58,7 +58,8 @@ class Processes:
         """[size, ...] the rows of all processes, ours from `first` on; gradients find their way back."""
         if self.count == 1:
             return mine
-        rows: Tensor = _Gathered.apply(mine, first, size)  # type: ignore[no-untyped-call]
+        # gloo sums no bfloat16 in every release
+        rows: Tensor = _Gathered.apply(mine.float(), first, size)  # type: ignore[no-untyped-call]
         return rows
 
     def sum_gradients(self, model: nn.Module, values: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 
 from amr_model.checkpoint import load_checkpoint, save_checkpoint
 from amr_model.config import ExperimentConfig
+from amr_model.data.corpora import CorpusFiles
 from amr_model.data.sets import RetrievalSet
 from amr_model.errors import TrainingError
 from amr_model.learn.curves import Curves
@@ -24,6 +25,7 @@ from amr_model.learn.runs import BEST, LAST, OWNER, RECORD, locked
 from amr_model.learn.train import Trained, train
 from clotho_long.core.errors import ManifestError
 from tests.model.builders import make_set, small
+from tests.retrieval_builders import annotation, write_corpus
 
 CONFIG = small("S1", "train.batch_size=4", "train.epochs=2")
 
@@ -265,3 +267,26 @@ def test_a_checkpoint_without_fingerprints_loads(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "old.pt").made_of == {}
     save_checkpoint(tmp_path / "again.pt", load_checkpoint(tmp_path / "old.pt"))
     assert load_checkpoint(tmp_path / "again.pt").model.keys() == content["model"].keys()
+
+
+def test_a_training_on_two_corpora_stopped_and_resumed_is_the_one_never_stopped(tmp_path: Path) -> None:
+    config = small("S1", "model.text_dim=6", "train.batch_size=3", "train.epochs=2")
+    files = []
+    for name, weight in (("a", 0.5), ("b", 2.0)):
+        lines = [annotation(f"q{at}", vid=f"r{at}", query=f"{name} {at}") for at in range(4)]
+        annotations, features = write_corpus(tmp_path / name, lines)
+        files.append(CorpusFiles(annotations=annotations, features=features, weight=weight))
+
+    def corpora() -> RetrievalSet:
+        return RetrievalSet.load_all(files, config)
+
+    whole = run(tmp_path / "whole", config=config, data=corpora(), valid=corpora())
+    with pytest.raises(KeyboardInterrupt):  # in the second of four steps of the second epoch
+        run(tmp_path / "r", config=config, data=corpora(), valid=corpora(), on_step=stop_after(6))
+    resumed = run(tmp_path / "r", config=config, data=corpora(), valid=corpora(), resume=True)
+    assert resumed.history == whole.history
+    ours, theirs = (load_checkpoint(tmp_path / name / LAST).model for name in ("r", "whole"))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    files[1] = dataclasses.replace(files[1], weight=1.0)
+    with pytest.raises(TrainingError, match=r"other data \(train weights\)"):
+        run(tmp_path / "r", config=config, data=corpora(), valid=corpora(), resume=True)
