@@ -50,13 +50,17 @@ class Checkpoint:
     model: dict[str, Tensor]
     history: tuple[dict[str, Any], ...] = ()  # one record for each finished epoch
     training: TrainingState | None = None
+    made_of: dict[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # fingerprints, see `learn.runs.made_of`
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint atomically."""
     content = {
         "format": FORMAT,
-        "made_by": {"package": _version(), "torch": str(torch.__version__)},
+        "made_by": made_by(),
+        "made_of": checkpoint.made_of,
         "config": to_plain(checkpoint.config),
         "model": {key: value.detach().cpu() for key, value in checkpoint.model.items()},
         "history": list(checkpoint.history),
@@ -117,8 +121,9 @@ def _from_content(content: dict[str, Any], path: Path) -> Checkpoint:
             model=model,
             history=tuple(content["history"]),
             training=None if training is None else TrainingState(**training),
+            made_of=dict(content.get("made_of") or {}),  # earlier versions did not say
         )
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         raise damaged from None
 
 
@@ -255,6 +260,11 @@ def convert(source: Path | str, out: Path | str, *, cross_mask: CrossMask | None
 def settings_file(checkpoint: Path) -> Path:
     """Where `convert` writes the settings of a checkpoint."""
     return checkpoint.with_suffix(".yml")
+
+
+def made_by() -> dict[str, str]:
+    """The versions that make a file."""
+    return {"package": _version(), "torch": str(torch.__version__)}
 
 
 def _version() -> str:

@@ -1,7 +1,8 @@
 """What passes between data, network and losses: tensors with their shapes.
 
 Sizes: B items (a query and its recording), L padded clips, T padded tokens, J padded moments, P pairs,
-Q decoder queries, N decoder layers. Masks are True on real positions, which come first.
+Q decoder queries, N decoder layers. Masks are True on real positions, which come first. Where several
+processes share a batch, each reads B of its G items, and the texts of all; alone, B is G.
 """
 
 from __future__ import annotations
@@ -25,12 +26,23 @@ class Batch:
     audio: Tensor  # [B, L, audio_dim] float32, rows normalised
     audio_mask: Tensor  # [B, L] bool
     tef: Tensor  # [B, L, 2] float32, temporal endpoint feature (i/n, i/n + 1/n)
-    text: Tensor  # [B, T, text_dim] float32
-    text_mask: Tensor  # [B, T] bool
-    negative_index: Tensor  # [B] int64: the item whose text is this item's negative, or NO_NEGATIVE
-    same_recording: Tensor  # [B, B] bool: the two items ask of one recording (True on the diagonal)
+    text: Tensor  # [G, T, text_dim] float32
+    text_mask: Tensor  # [G, T] bool
+    negative_index: Tensor  # [B] int64: the text of G that is this item's negative, or NO_NEGATIVE
+    same_recording: Tensor  # [G, G] bool: the two items ask of one recording (True on the diagonal)
+    first: int = 0  # of G, the first item of B
     qids: tuple[str, ...] = ()
     recording_ids: tuple[str, ...] = ()
+
+    @property
+    def own(self) -> slice:
+        """The items of B among those of G."""
+        return slice(self.first, self.first + len(self.audio))
+
+    @property
+    def share(self) -> float:
+        """Items of B by items of G: what a mean over B counts for in the mean over G."""
+        return len(self.audio) / len(self.text)
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> Batch:
         """A copy on `device`."""
@@ -64,7 +76,7 @@ class Outputs:
     saliency_negative: Tensor | None = None  # [B, L] for the negative text; None at inference
     negative_index: Tensor | None = None  # [B] int64, the text that was used, or NO_NEGATIVE
     quality: Tensor | None = None  # [B, Q] in (0, 1); None without a quality head
-    sim_global: Tensor | None = None  # [B, B] cosine of audio (row) and text (column); None without cim
+    sim_global: Tensor | None = None  # [G, G] cosine of audio (row) and text (column); None without cim
     sim_local: Tensor | None = None  # [B, L] cosine of each clip and the item's text; None without cim
     centre_spread: Tensor | None = None  # [2] of text and audio, see `refine.centre_spread`; evaluation only
 

@@ -11,6 +11,7 @@ import torch
 from amr_model.answer.ranking import rank_windows
 from amr_model.config import ExperimentConfig, InferenceConfig, TargetConfig
 from amr_model.data.sets import RetrievalSet
+from amr_model.precision import matrix_products, mixed_precision
 from amr_model.tensors import Batch, Outputs
 from clotho_long.core.predictions import Prediction
 from clotho_long.core.records import Query
@@ -21,12 +22,18 @@ Integers = npt.NDArray[np.int64]
 def predict_set(
     network: Callable[[Batch], Outputs], data: RetrievalSet, config: ExperimentConfig
 ) -> list[Prediction]:
-    """The answer to each query of a set, in its order; `network` is in evaluation mode on its device."""
+    """The answer to each query of a set, in its order; `network` is in evaluation mode on its device.
+
+    It runs in the precision that it was trained in (`train.precision`), whoever asks.
+    """
     predictions: list[Prediction] = []
+    kind = config.train.precision
     with torch.inference_mode():
         for indices in data.batches_in_order(config.train.valid_batch_size):
+            with matrix_products(kind), mixed_precision(data.device, kind):
+                outputs = network(data.batch(indices))
             predictions += predict_batch(
-                network(data.batch(indices)),
+                outputs.in_float32(),
                 [data.queries[index] for index in indices],
                 data.num_rows[indices],
                 config.inference,

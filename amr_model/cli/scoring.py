@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -71,6 +71,7 @@ def evaluate(
     if out is not None:
         # before they are scored: a file without moments can still be predicted
         write_predictions(out / "predictions.jsonl", predictions)
+        write_json(out / "made_of.json", _made_of(checkpoint, data))
     report = score(data.queries, predictions, official=official)
     click.echo(table(report), nl=False)
     if out is not None:
@@ -148,6 +149,7 @@ def submit(
           --features evaluation/features --out submission.jsonl
     """
     from amr_model.answer.submission import check_submission
+    from clotho_long.core.files import write_json
     from clotho_long.core.predictions import write_predictions
 
     set_up_logging(quiet=quiet)
@@ -164,6 +166,7 @@ def submit(
     )
     check_submission(predictions, data.queries)
     count = write_predictions(out, predictions)
+    write_json(out.with_suffix(".made_of.json"), _made_of(checkpoint, data))
     click.echo(f"{out}: {count} queries, {sum(len(p.windows) for p in predictions)} windows, checked")
 
 
@@ -194,6 +197,19 @@ def _predict(
     data = RetrievalSet.load(annotations, features, config, device=where)
     say("; ".join(data.report.lines()), quiet=quiet)
     return data, predict_set(network, data, config)
+
+
+def _made_of(checkpoint: Path, data: RetrievalSet) -> dict[str, Any]:
+    """Which checkpoint answered what, by content; written beside the answers."""
+    from amr_model.checkpoint import made_by
+    from clotho_long.core.files import fingerprint_file
+
+    return {
+        "made_by": made_by(),
+        "checkpoint": str(checkpoint),
+        "checkpoint_fingerprint": fingerprint_file(checkpoint),
+        "asked": [dataclasses.asdict(source) for source in data.sources],
+    }
 
 
 COMMANDS = (evaluate, metrics, submit)

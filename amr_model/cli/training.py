@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,30 +19,61 @@ from amr_model.cli.options import (
     chosen_device,
     cross_mask_option,
     device_option,
+    once_option,
     say,
     set_option,
 )
-from clotho_long.core.command_line import common_options, set_up_logging
-from clotho_long.core.errors import ConfigError
+from clotho_long.core.command_line import EXIT_INTERRUPTED, common_options, set_up_logging
+from clotho_long.core.errors import ConfigError, FeatureError
 from clotho_long.core.seeds import MAX_SEED
 
 if TYPE_CHECKING:
     from amr_model.config import ExperimentConfig
+    from amr_model.data.corpora import CorpusFiles
     from amr_model.public.renaming import CrossMask
+
+# Settings that training takes from the files of features, and not from who names them.
+READ_FROM_FEATURES = ("targets.encoder", "targets.windows")
 
 
 @click.command()
-@click.option(
+@once_option(
     "--system",
     help="One of the report's systems, S1 to S8, or a public baseline as it was trained: "
     "lighthouse-qd_detr, lighthouse-uvcom, dcase-baseline.  [default: the settings of --init]",
 )
-@click.option("--config", "config_file", type=EXISTING_FILE, help="Settings in YAML, such as RUN/config.yml.")
-@click.option("--train", "train_file", required=True, type=FILE, help="Annotations to train on.")
-@click.option("--valid", "valid_file", required=True, type=FILE, help="Annotations to select by.")
-@click.option("--features", required=True, type=EXISTING_FOLDER, help="Folder with clap/ and clap_text/.")
-@click.option("--out", "run", required=True, type=FOLDER, help="RUN folder.")
-@click.option("--init", type=FILE, help="Start from the weights of this checkpoint (fine-tuning).")
+@once_option("--config", "config_file", type=EXISTING_FILE, help="Settings in YAML, such as RUN/config.yml.")
+@click.option(
+    "--train",
+    "train_files",
+    required=True,
+    multiple=True,
+    type=FILE,
+    help="Annotations to train on; may be repeated, to train on several corpora at once.",
+)
+@once_option("--valid", "valid_file", required=True, type=FILE, help="Annotations to select by.")
+@click.option(
+    "--features",
+    "folders",
+    required=True,
+    multiple=True,
+    type=EXISTING_FOLDER,
+    help="Folder with clap/ and clap_text/: one for each --train, in their order, or one for all.",
+)
+@click.option(
+    "--weight",
+    "weights",
+    multiple=True,
+    type=click.FloatRange(min=0, min_open=True, max=1000),
+    help="How often an epoch draws each query of a --train: one for each, in their order.  [default: once]",
+)
+@once_option(
+    "--valid-features",
+    type=EXISTING_FOLDER,
+    help="Features of --valid, where they lie elsewhere.",
+)
+@once_option("--out", "run", required=True, type=FOLDER, help="RUN folder.")
+@once_option("--init", type=FILE, help="Start from the weights of this checkpoint (fine-tuning).")
 @click.option("--resume", is_flag=True, help="Go on where the run stopped.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Overrides train.epochs.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), help="Overrides train.seed.")
@@ -57,9 +88,11 @@ def train(
     *,
     system: str | None,
     config_file: Path | None,
-    train_file: Path,
+    train_files: tuple[Path, ...],
     valid_file: Path,
-    features: Path,
+    folders: tuple[Path, ...],
+    weights: tuple[float, ...],
+    valid_features: Path | None,
     run: Path,
     init: Path | None,
     resume: bool,
@@ -81,10 +114,18 @@ def train(
       amr train --system S8 --train castella_train_release.jsonl --valid castella_val_release.jsonl \\
           --features castella/features --init pretrained/checkpoint-best.pt --out finetuned
 
+    \b
+    Two corpora at once, a tenth of the first in each epoch:
+      amr train --system S8 --train corpus/text/train.jsonl --features corpus/features --weight 0.1 \\
+          --train castella_train_release.jsonl --features castella/features --weight 1 \\
+          --valid castella_val_release.jsonl --valid-features castella/features --out both
+
     On several GPUs, start it with `torchrun --nproc-per-node N -m amr_model.cli train ...`.
     """
-    from amr_model.data.sets import RetrievalSet
+    from amr_model.data.corpora import CorpusFiles
+    from amr_model.data.sets import RetrievalSet, read_annotations, refuse_without_moments
     from amr_model.learn.distributed import local_device
+    from amr_model.learn.runs import LAST, earlier
     from amr_model.learn.train import train as run_training
     from clotho_long.core.settings import override
 
@@ -94,26 +135,38 @@ def train(
     quiet = quiet or not is_first
     set_up_logging(quiet=quiet)
     where = local_device(chosen_device(device, jobs))
+    corpora, answers = _corpora(train_files, folders, weights), _answers(folders, valid_features)
     config = _settings(system, config_file, run if resume else None, init, cross_mask)
     named = {"train.epochs": epochs, "train.seed": seed, "train.precision": precision}
     short = [f"{key}={value}" for key, value in named.items() if value is not None]
     config = override(config, [*overrides, *short])
-    # whatever can be wrong without them is said before features are read, which takes minutes
-    _refuse_used_run(run, resume=resume)
+    # what can be wrong without the features is said before they are read, which takes minutes
+    earlier(run, config, resume=resume, unknown=READ_FROM_FEATURES)
+    for path in (*train_files, valid_file):
+        refuse_without_moments(read_annotations(path), path)
     if init is not None:
         for line in _check_init(config, init, cross_mask):
             say(line, quiet=quiet)
-    config = _reading(config, train_file, features)
+    config = _reading(config, corpora)
     sets = {
-        name: RetrievalSet.load(path, features, config, device=where)
-        for name, path in (("train", train_file), ("valid", valid_file))
+        "train": RetrievalSet.load_all(corpora, config, device=where),
+        "valid": RetrievalSet.load_all(
+            [CorpusFiles(annotations=valid_file, features=answers)], config, device=where
+        ),
     }
     for name, data in sets.items():
         say(f"{name}: {'; '.join(data.report.lines())}", quiet=quiet)
-    with _training_bar(config, len(sets["train"]), quiet=quiet) as on_step:
-        trained = run_training(
-            config, sets["train"], sets["valid"], run, init=init, resume=resume, on_step=on_step
-        )
+    try:
+        with _training_bar(config, sets["train"].queries_an_epoch, quiet=quiet) as on_step:
+            trained = run_training(
+                config, sets["train"], sets["valid"], run, init=init, resume=resume, on_step=on_step
+            )
+    except KeyboardInterrupt:
+        if not (run / LAST).exists():
+            raise
+        if is_first:
+            click.echo(f"error: interrupted; {run / LAST} is kept, go on with --resume", err=True)
+        sys.exit(EXIT_INTERRUPTED)
     figures = ", ".join(f"{name} {value:.2f}" for name, value in trained.figures.items())
     if is_first:
         click.echo(f"{trained.best}: best after epoch {trained.best_epoch}, on validation {figures}")
@@ -210,14 +263,6 @@ def _settings(
     raise click.UsageError("no settings are named; give --system S1 to S8, or --config FILE.yml")
 
 
-def _refuse_used_run(run: Path, *, resume: bool) -> None:
-    from amr_model.errors import TrainingError
-    from amr_model.learn.train import LAST
-
-    if (run / LAST).exists() and not resume:
-        raise TrainingError("this run exists", run, "resume it with --resume, or choose another --out")
-
-
 def _check_init(config: ExperimentConfig, init: Path, cross_mask: CrossMask | None) -> list[str]:
     """Refuse weights that do not fit; in a line, in which settings the network goes on otherwise."""
     from amr_model.checkpoint import check_init
@@ -227,13 +272,56 @@ def _check_init(config: ExperimentConfig, init: Path, cross_mask: CrossMask | No
     return [f"{init} was trained with other settings: {listed}"] if different else []
 
 
-def _reading(config: ExperimentConfig, annotations: Path, features: Path) -> ExperimentConfig:
+def _corpora(
+    annotations: tuple[Path, ...], folders: tuple[Path, ...], weights: tuple[float, ...]
+) -> list[CorpusFiles]:
+    """What is trained on; `--features` and `--weight` belong to the `--train` of their place."""
+    from amr_model.data.corpora import CorpusFiles
+
+    count = len(annotations)
+    if len(folders) not in (1, count):
+        raise click.UsageError(
+            f"{count} --train and {len(folders)} --features; give one for each, in order, or one for all"
+        )
+    if weights and len(weights) != count:
+        raise click.UsageError(f"{count} --train and {len(weights)} --weight; give one for each, or none")
+    if len({path.resolve() for path in annotations}) < count:
+        raise click.UsageError("a --train is given twice; to draw its queries more often, give it a --weight")
+    each = folders if len(folders) == count else folders * count
+    drawn = weights or (1.0,) * count
+    return [
+        CorpusFiles(annotations=path, features=folder, weight=weight)
+        for path, folder, weight in zip(annotations, each, drawn, strict=True)
+    ]
+
+
+def _answers(folders: tuple[Path, ...], valid_features: Path | None) -> Path:
+    """Where the features of `--valid` lie."""
+    if valid_features is not None:
+        return valid_features
+    if len({folder.resolve() for folder in folders}) > 1:
+        raise click.UsageError("of several --features none is that of --valid; give --valid-features")
+    return folders[0]
+
+
+def _reading(config: ExperimentConfig, corpora: Sequence[CorpusFiles]) -> ExperimentConfig:
     """The settings with the encoder that made the training features, for prediction on new recordings."""
     from amr_model.data.sets import features_made_by, read_annotations
     from clotho_long.core.settings import build_over
+    from clotho_long.features.windows import same_places
 
-    facts = features_made_by(features, read_annotations(annotations))
-    return build_over(config, {"targets": facts}, where=str(features))
+    facts: dict[str, str] = {}
+    for corpus in corpora:
+        made_by = features_made_by(corpus.features, read_annotations(corpus.annotations))
+        for fact, value in made_by.items():
+            earlier = facts.setdefault(fact, value)
+            if not (same_places(earlier, value) if fact == "windows" else earlier == value):
+                raise FeatureError(
+                    f"the features were made with {fact} {value}, those of other --train with {earlier}",
+                    corpus.features,
+                    "extract one of them anew: a model reads features of one kind",
+                )
+    return build_over(config, {"targets": facts}, where="the features of --train")
 
 
 @contextlib.contextmanager

@@ -64,24 +64,27 @@ class PaddedRows:
         if self._flat is not None:
             self._flat = self._flat.to(device)
 
-    def gather(self, items: Indices, device: torch.device) -> tuple[Tensor, Tensor]:
-        """[item, row, dim] padded with zeros to the longest, and its mask, on `device`."""
+    def gather(
+        self, items: Indices, device: torch.device, *, length: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """[item, row, dim] padded with zeros to `length` (else to the longest), and its mask, on `device`."""
+        length = int(self.lengths[items].max()) if length is None else length
         if self._flat is None:
-            rows = torch.zeros(len(items), int(self.lengths[items].max()), self._dim)
+            rows = torch.zeros(len(items), length, self._dim)
             for place, item in enumerate(items):
                 rows[place, : self.lengths[item]] = torch.from_numpy(self._prepared(item))
-            return rows.to(device), self._mask(items, device)
+            return rows.to(device), self._mask(items, length, device)
         # only two numbers an item travel to the device, which finds the rows itself
-        mask = self._mask(items, self._flat.device)
+        mask = self._mask(items, length, self._flat.device)
         starts = torch.from_numpy(self._starts[items]).to(self._flat.device)
         steps = torch.arange(mask.shape[1], device=self._flat.device)
         places = torch.where(mask, starts[:, None] + steps, int(self._starts[-1]))
         rows = self._flat.index_select(0, places.flatten()).view(*mask.shape, self._dim)
         return rows.to(device), mask.to(device)
 
-    def _mask(self, items: Indices, device: torch.device) -> Tensor:
+    def _mask(self, items: Indices, length: int, device: torch.device) -> Tensor:
         lengths = torch.from_numpy(self.lengths[items])
-        return torch.arange(int(lengths.max()), device=device) < lengths.to(device)[:, None]
+        return torch.arange(length, device=device) < lengths.to(device)[:, None]
 
     def _prepared(self, item: int) -> Features:
         rows = self._source[self._items[item]]

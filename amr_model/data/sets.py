@@ -7,6 +7,7 @@ The same preprocessing serves training, evaluation and prediction. After Lightho
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ import torch
 from torch import Tensor
 
 from amr_model.config import ExperimentConfig, TargetConfig
-from amr_model.data.rows import PaddedRows, Rows
+from amr_model.data.corpora import Corpus, CorpusFiles, drawn_queries, joined
+from amr_model.data.rows import Indices, PaddedRows, Rows
+from amr_model.data.sources import Source
 from amr_model.data.targets import TargetTable, WindowCounts
 from amr_model.tensors import NO_NEGATIVE, Batch, Targets
 from clotho_long.core.annotations import read_annotations as read_annotations  # loads no torch where it is
-from clotho_long.core.errors import FeatureError
+from clotho_long.core.errors import FeatureError, ManifestError
 from clotho_long.core.records import Query
 from clotho_long.core.seeds import generator
 from clotho_long.features.store import FeatureStore
@@ -30,7 +33,7 @@ from clotho_long.features.windows import same_places
 DEVICE_SHARE = 0.5  # of the free memory of a device that features may take; the network needs the rest
 BATCHES_PER_CHUNK = 20  # of similar lengths: larger chunks save padding, smaller ones shuffle better
 
-Indices = npt.NDArray[np.int64]
+ALL = slice(None)  # the part of a batch where one process does it all
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,20 @@ class LoadReport:
         return [head, *(fact for fact, count in facts.items() if count)]
 
 
+def refuse_without_moments(queries: Sequence[Query], where: object) -> None:
+    """Neither can be learnt nor scored from queries of which none has a moment.
+
+    Raises:
+        ManifestError: there is none.
+    """
+    if not any(query.moments for query in queries):
+        raise ManifestError(
+            "no query has a moment (`relevant_windows`)",
+            where,
+            "give annotations with the truth, not those of an evaluation set",
+        )
+
+
 class RetrievalSet:
     """Queries with their features and targets; batches are gathered where the features lie."""
 
@@ -74,6 +91,7 @@ class RetrievalSet:
         config: ExperimentConfig,
         *,
         device: torch.device | None = None,
+        corpora: Sequence[Corpus] = (),
     ) -> None:
         """Prepare the features of all queries.
 
@@ -81,8 +99,10 @@ class RetrievalSet:
             audio: by recording id.
             text: by qid.
             device: where batches are needed; the features lie there too if they fit.
+            corpora: what the queries were joined of, if of several.
         """
         targets = config.targets
+        self._corpora = tuple(corpora) or (Corpus(queries=queries, audio=audio, text=text),)
         self.queries = tuple(queries)
         self.device = device or torch.device("cpu")
         self._recording_ids = tuple(dict.fromkeys(query.recording_id for query in queries))
@@ -121,24 +141,34 @@ class RetrievalSet:
             ManifestError: as `read_annotations`.
             FeatureError: a feature file is missing, malformed, not finite, or of another width.
         """
-        queries = read_annotations(annotations)
-        audio = FeatureStore.open(features_dir, kind="audio", ids={query.recording_id for query in queries})
-        text = FeatureStore.open(features_dir, kind="text", ids={query.qid for query in queries})
-        for kind, store, dim in (
-            ("audio", audio, config.model.audio_dim),
-            ("text", text, config.model.text_dim),
-        ):
-            if store.dim != dim:
-                raise FeatureError(
-                    f"{kind} features are {store.dim} wide, the model reads {dim}",
-                    features_dir,
-                    f"extract them with the model's encoder, or train with model.{kind}_dim={store.dim}",
-                )
-        _check_maker(audio.made_by, config.targets, features_dir)
-        return cls(queries, audio, text, config, device=device)
+        files = CorpusFiles(annotations=annotations, features=features_dir)
+        return cls.load_all([files], config, device=device)
+
+    @classmethod
+    def load_all(
+        cls, files: Sequence[CorpusFiles], config: ExperimentConfig, *, device: torch.device | None = None
+    ) -> RetrievalSet:
+        """Several corpora as one set; each is checked as `load` checks one.
+
+        Raises:
+            ManifestError, FeatureError: as `load`.
+        """
+        corpora = [_open(corpus, config) for corpus in files]
+        one = joined(corpora)
+        return cls(one.queries, one.audio, one.text, config, device=device, corpora=corpora)
 
     def __len__(self) -> int:
         return len(self.queries)
+
+    @functools.cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """What the set was read from, by content, one for each corpus."""
+        return tuple(corpus.source() for corpus in self._corpora)
+
+    @property
+    def queries_an_epoch(self) -> int:
+        """Queries that an epoch trains on, counted as often as they are drawn."""
+        return sum(corpus.draws for corpus in self._corpora)
 
     def draw_targets(self, seed: int, epoch: int) -> Targets:
         """The targets of one epoch for all queries, on the device; `batch_targets` takes a batch's out."""
@@ -153,7 +183,7 @@ class RetrievalSet:
             by_length: batches of recordings of similar lengths, in random order: less padding, other batches.
         """
         rng = generator(seed, "batches", str(epoch))
-        order = rng.permutation(len(self))
+        order = rng.permutation(drawn_queries(self._corpora, seed, epoch))
         if not by_length:
             return _cut(order, batch_size)
         chunks = _cut(order, batch_size * BATCHES_PER_CHUNK)
@@ -169,9 +199,16 @@ class RetrievalSet:
         """The queries as annotated, in batches, for evaluation."""
         return _cut(np.arange(len(self)), batch_size)
 
-    def batch(self, indices: Indices) -> Batch:
-        """What the network reads of these queries, on the device."""
-        audio, audio_mask = self._audio.gather(self._recording[indices], self.device)
+    def batch(self, indices: Indices, part: slice = ALL) -> Batch:
+        """What the network reads of these queries, on the device.
+
+        Args:
+            part: the items that this process works on. Their texts are contrasted with those of all items,
+                and they are padded as all are, so that who shares a batch does not change it.
+        """
+        mine = indices[part]
+        longest = int(self.num_rows[indices].max())
+        audio, audio_mask = self._audio.gather(self._recording[mine], self.device, length=longest)
         text, text_mask = self._text.gather(indices, self.device)
         recording = self._recording[indices]
         same_recording = recording[:, None] == recording
@@ -181,18 +218,20 @@ class RetrievalSet:
         return Batch(
             audio=audio,
             audio_mask=audio_mask,
-            tef=temporal_endpoints(torch.from_numpy(self.num_rows[indices]).to(self.device), audio_mask),
+            tef=temporal_endpoints(torch.from_numpy(self.num_rows[mine]).to(self.device), audio_mask),
             text=text,
             text_mask=text_mask,
-            negative_index=torch.from_numpy(negative).to(self.device),
+            negative_index=torch.from_numpy(negative[part]).to(self.device),
             same_recording=torch.from_numpy(same_recording).to(self.device),
-            qids=tuple(self.queries[index].qid for index in indices),
-            recording_ids=tuple(self.queries[index].recording_id for index in indices),
+            first=part.indices(len(indices))[0],
+            qids=tuple(self.queries[index].qid for index in mine),
+            recording_ids=tuple(self.queries[index].recording_id for index in mine),
         )
 
-    def batch_targets(self, targets: Targets, indices: Indices) -> Targets:
-        """These queries' part of `draw_targets`, cut to the batch's longest recording and most windows."""
-        rows = torch.from_numpy(indices).to(targets.saliency.device)
+    def batch_targets(self, targets: Targets, indices: Indices, part: slice = ALL) -> Targets:
+        """What `draw_targets` says of a part of these queries, cut to the longest recording and most windows
+        of all of them."""
+        rows = torch.from_numpy(indices[part]).to(targets.saliency.device)
         length = int(self.num_rows[indices].max())
         windows = max(int(self._table.num_windows[indices].max()), 1)
         return Targets(
@@ -255,6 +294,22 @@ def negative_index(other: npt.NDArray[np.bool_]) -> Indices:
     allowed = np.take_along_axis(other, following, axis=1)
     first = following[np.arange(size), allowed.argmax(axis=1)]
     return np.where(allowed.any(axis=1), first, NO_NEGATIVE)
+
+
+def _open(files: CorpusFiles, config: ExperimentConfig) -> Corpus:
+    """A corpus whose features are what the model reads."""
+    queries, folder = read_annotations(files.annotations), files.features
+    audio = FeatureStore.open(folder, kind="audio", ids={query.recording_id for query in queries})
+    text = FeatureStore.open(folder, kind="text", ids={query.qid for query in queries})
+    for kind, store, dim in (("audio", audio, config.model.audio_dim), ("text", text, config.model.text_dim)):
+        if store.dim != dim:
+            raise FeatureError(
+                f"{kind} features are {store.dim} wide, the model reads {dim}",
+                folder,
+                f"extract them with the model's encoder, or train with model.{kind}_dim={store.dim}",
+            )
+    _check_maker(audio.made_by, config.targets, folder)
+    return Corpus(queries=queries, audio=audio, text=text, files=files, made_by=audio.made_by)
 
 
 def _maker(made_by: Mapping[str, Any]) -> dict[str, str]:

@@ -175,10 +175,10 @@ class TargetTable:
             )
         self._saliency[row, :num_rows], self._similarity[row, :num_rows] = saliency, similarity
 
-    def _clip_order(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]:
+    def _clip_order(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         clips = np.arange(self._saliency.shape[1])
         rank = np.where(clips < self._num_rows[rows, None], 1 - self._saliency[rows], 2)
-        order = np.argsort(rank, axis=1, kind="stable").astype(np.int16)
+        order = np.argsort(rank, axis=1, kind="stable").astype(np.int32)  # nine hours are past int16
         return order, self._saliency[rows].sum(axis=1).astype(np.int64)
 
     def _pairs(
@@ -196,7 +196,9 @@ class TargetTable:
         return positives, negatives, (num_positive > 0) & (num_negative > 0)
 
     def _pick(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        inside = np.minimum(places, self._order.shape[1] - 1)  # places of empty sets are masked later
+        """The clips at these places. A side without clips has none: it gets the recording's last clip, which
+        the mask leaves out, and never one of padding, since a batch may be no wider than the recording."""
+        inside = np.minimum(places, self._num_rows[:, None] - 1)
         return np.take_along_axis(self._order, inside, axis=1).astype(np.int64)
 
 

@@ -1,7 +1,11 @@
-"""The objective: names, weights and sum of the terms (report Eq. 8)."""
+"""The objective: names, weights and sum of the terms (report Eq. 8).
+
+A term is a name, a weight of that name in `LossConfig`, and a function in `TERMS`. Nothing else lists them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +13,7 @@ import torch
 from torch import Tensor
 
 from amr_model.config import ExperimentConfig, LossConfig
+from amr_model.learn.distributed import Total, alone
 from amr_model.learn.losses.boundary import boundary_loss
 from amr_model.learn.losses.labels import class_error, label_loss
 from amr_model.learn.losses.quality import banded_quality_loss, matched_quality_loss
@@ -20,8 +25,74 @@ from amr_model.tensors import Batch, Outputs, Targets
 
 
 @dataclass(frozen=True)
+class Scored:
+    """What a term may read: of the B items of this process, and what it takes to be a share of all G.
+
+    A term that is a mean over items is multiplied by `batch.share`; one that is divided by another count
+    divides by the `total` of that count. Then the shares of all processes add up to the term.
+    """
+
+    outputs: Outputs
+    targets: Targets
+    batch: Batch
+    match: Match
+    config: LossConfig
+    saliency_pairs: Literal["sample", "all"]
+    uniforms: Tensor | None  # of the boundary loss
+    total: Total
+
+
+def _span(scored: Scored) -> Tensor:
+    return span_loss(scored.outputs, scored.targets, scored.match, scored.total)
+
+
+def _giou(scored: Scored) -> Tensor:
+    return giou_loss(scored.outputs, scored.targets, scored.match, scored.total)
+
+
+def _label(scored: Scored) -> Tensor:
+    weight = scored.config.background_weight
+    return label_loss(scored.outputs, scored.match, background_weight=weight) * scored.batch.share
+
+
+def _saliency(scored: Scored) -> Tensor:
+    outputs, targets, batch, config = scored.outputs, scored.targets, scored.batch, scored.config
+    if scored.saliency_pairs == "all":
+        pairs = all_pairs_term(outputs, targets, batch, margin=config.saliency_margin)
+    else:
+        pairs = pair_term(outputs, targets, margin=config.saliency_margin)
+    negative = negative_term(outputs, batch, config, scored.total)
+    return negative + ranking_term(outputs, targets, batch) * batch.share + pairs * batch.share
+
+
+def _similarity(scored: Scored) -> Tensor:
+    between = global_term(scored.outputs, scored.batch, scored.config)
+    along = local_term(scored.outputs, scored.targets, scored.batch, scored.config)
+    return (0.5 * between + 0.5 * along) * scored.batch.share
+
+
+def _quality(scored: Scored) -> Tensor:
+    if scored.config.quality_targets == "matched":
+        return matched_quality_loss(scored.outputs, scored.targets, scored.match, scored.total)
+    return banded_quality_loss(scored.outputs, scored.targets, scored.total)
+
+
+def _boundary(scored: Scored) -> Tensor:
+    assert scored.uniforms is not None  # our own loop forgot to draw them
+    return boundary_loss(scored.outputs, scored.targets, scored.uniforms, scored.config, scored.total)
+
+
+Term = Callable[[Scored], Tensor]
+
+# Of every system: computed, and logged, whatever their weight.
+BASE_TERMS: dict[str, Term] = {"span": _span, "giou": _giou, "label": _label, "saliency": _saliency}
+# Of some: not computed where their weight is 0.
+OPTIONAL_TERMS: dict[str, Term] = {"similarity": _similarity, "quality": _quality, "boundary": _boundary}
+
+
+@dataclass(frozen=True)
 class Losses:
-    """What a batch costs."""
+    """What a batch costs; of several processes, our shares of it."""
 
     total: Tensor  # [], weighted; the only one with a gradient to use
     terms: dict[str, Tensor]  # unweighted; [N] for span, giou and label, [] for the others
@@ -29,13 +100,13 @@ class Losses:
     match: Match
 
     def values(self) -> Tensor:
-        """[1 + terms] detached: the total, then each term summed over layers, in the order of `terms`."""
+        """[1 + terms] detached: the total, then each term summed over layers; `Criterion.names`."""
         return torch.stack([self.total.detach(), *(term.detach().sum() for term in self.terms.values())])
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """Scores outputs; a term of weight 0 is not computed."""
+    """Scores outputs."""
 
     config: LossConfig
     saliency_pairs: Literal["sample", "all"] = "sample"
@@ -45,36 +116,30 @@ class Criterion:
         """The criterion of an experiment."""
         return cls(config.loss, config.targets.saliency_pairs)
 
+    @property
+    def terms(self) -> dict[str, Term]:
+        """The terms that are computed, by name."""
+        used = {name: term for name, term in OPTIONAL_TERMS.items() if getattr(self.config, name) > 0}
+        return BASE_TERMS | used
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What `Losses.values` holds: the weighted total, then each term."""
+        return ("total", *self.terms)
+
     def __call__(
-        self, outputs: Outputs, targets: Targets, batch: Batch, uniforms: Tensor | None = None
+        self,
+        outputs: Outputs,
+        targets: Targets,
+        batch: Batch,
+        uniforms: Tensor | None = None,
+        *,
+        total: Total = alone,
     ) -> Losses:
         """`outputs` must come from `for_loss`; `uniforms` (`draw_uniforms`) only serves the boundary loss."""
         outputs = outputs.in_float32()
-        config, matched = self.config, match(outputs, targets, self.config)
-        terms = {
-            "span": span_loss(outputs, targets, matched),
-            "giou": giou_loss(outputs, targets, matched),
-            "label": label_loss(outputs, matched, background_weight=config.background_weight),
-            "saliency": self._saliency(outputs, targets, batch),
-        }
-        if config.similarity > 0:
-            between, along = global_term(outputs, batch, config), local_term(outputs, targets, batch, config)
-            terms["similarity"] = 0.5 * between + 0.5 * along
-        if config.quality > 0:
-            if config.quality_targets == "matched":
-                terms["quality"] = matched_quality_loss(outputs, targets, matched)
-            else:
-                terms["quality"] = banded_quality_loss(outputs, targets)
-        if config.boundary > 0:
-            assert uniforms is not None  # our own loop forgot to draw them
-            terms["boundary"] = boundary_loss(outputs, targets, uniforms, config)
-        total = torch.stack([getattr(config, name) * term.sum() for name, term in terms.items()]).sum()
-        return Losses(total, terms, class_error(outputs, matched), matched)
-
-    def _saliency(self, outputs: Outputs, targets: Targets, batch: Batch) -> Tensor:
-        margin = self.config.saliency_margin
-        if self.saliency_pairs == "all":
-            pairs = all_pairs_term(outputs, targets, batch, margin=margin)
-        else:
-            pairs = pair_term(outputs, targets, margin=margin)
-        return negative_term(outputs, batch, self.config) + ranking_term(outputs, targets, batch) + pairs
+        matched = match(outputs, targets, self.config)
+        scored = Scored(outputs, targets, batch, matched, self.config, self.saliency_pairs, uniforms, total)
+        terms = {name: term(scored) for name, term in self.terms.items()}
+        weighted = torch.stack([getattr(self.config, name) * term.sum() for name, term in terms.items()])
+        return Losses(weighted.sum(), terms, class_error(outputs, matched), matched)

@@ -1,22 +1,30 @@
-"""Several training processes, started by `torchrun`: who we are, and one sum per step.
+"""Several training processes, started by `torchrun`: who we are, and what they bring together in a step.
 
-Every process draws the same global batches and works on its part. Gradients and loss values are summed in
-one call, weighted by the items of each part, so that the step is the same in every process.
+Every process draws the same global batches and works on its part. A loss term of a process is its share of
+the term of the global batch: what is counted is counted over all processes, and what is contrasted is
+contrasted with the items of all. So the shares, and their gradients, are simply summed, and the objective is
+that of one process.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 Value = TypeVar("Value")
+Total = Callable[[Tensor], Tensor]  # a number of this process -> its sum over processes, without gradient
+
+
+def alone(value: Tensor) -> Tensor:
+    """The `Total` of one process."""
+    return value
 
 
 @dataclass(frozen=True)
@@ -32,23 +40,46 @@ class Processes:
         return self.rank == 0
 
     def part(self, size: int) -> slice:
-        """Our part of a batch of `size` items; may be empty."""
+        """Our part of a batch of `size` items; not empty if there are at least as many as processes."""
         edges = [size * rank // self.count for rank in (self.rank, self.rank + 1)]
         return slice(*edges)
 
-    def sum_gradients(self, model: nn.Module, values: Tensor, share: float) -> Tensor:
-        """Replace each gradient by the processes' sum, each weighted by its `share`; also sum `values`."""
+    @torch.no_grad()
+    def total(self, value: Tensor) -> Tensor:
+        """The sum over processes of a count or another number without gradient."""
+        if self.count == 1:
+            return value
+        summed = value.clone()
+        dist.all_reduce(summed)
+        return summed
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def gather(self, mine: Tensor, first: int, size: int) -> Tensor:
+        """[size, ...] the rows of all processes, ours from `first` on; gradients find their way back."""
+        if self.count == 1:
+            return mine
+        # gloo sums no bfloat16 in every release
+        rows: Tensor = _Gathered.apply(mine.float(), first, size)  # type: ignore[no-untyped-call]
+        return rows
+
+    def sum_gradients(self, model: nn.Module, values: Tensor) -> Tensor:
+        """Replace each gradient by the sum over processes; also sum `values`."""
         if self.count == 1:
             return values
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        flat = torch.cat([*(grad.flatten() for grad in grads), values]) * share
+        flat = torch.cat([*(grad.flatten() for grad in grads), values])
         dist.all_reduce(flat)
         pieces = flat.split([*(grad.numel() for grad in grads), values.numel()])  # type: ignore[no-untyped-call]
         for parameter, piece in zip(parameters, pieces, strict=False):
             parameter.grad = piece.view_as(parameter)
         summed: Tensor = pieces[-1]
         return summed
+
+    def wait_for_all(self) -> None:
+        """Go on when every process has come here."""
+        if self.count > 1:
+            dist.barrier()
 
     def same_everywhere(self, value: Value | None) -> Value:
         """The first process's value, in every process; the others may give None."""
@@ -57,6 +88,25 @@ class Processes:
             dist.broadcast_object_list(holder, src=0)
         assert holder[0] is not None
         return holder[0]
+
+
+class _Gathered(torch.autograd.Function):
+    """Rows of all processes. As a sum with zeros, which takes parts of any size and is exact."""
+
+    @staticmethod
+    def forward(ctx: Any, mine: Tensor, first: int, size: int) -> Tensor:
+        ctx.place = slice(first, first + len(mine))
+        rows = mine.new_zeros(size, *mine.shape[1:])
+        rows[ctx.place] = mine
+        dist.all_reduce(rows)
+        return rows
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        # each process derives its own share of the loss by all rows
+        grad = grads[0].clone()
+        dist.all_reduce(grad)
+        return grad[ctx.place], None, None
 
 
 @contextmanager

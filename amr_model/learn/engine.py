@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,14 +12,16 @@ from torch import Tensor
 
 from amr_model.answer.run import predict_set
 from amr_model.config import ExperimentConfig
+from amr_model.data.rows import Indices
 from amr_model.data.sets import RetrievalSet
 from amr_model.errors import TrainingError
 from amr_model.learn.criterion import Criterion, Losses
 from amr_model.learn.distributed import Processes
 from amr_model.learn.losses.boundary import draw_uniforms
 from amr_model.model import MomentRetriever
+from amr_model.precision import matrix_products, mixed_precision
 from amr_model.scoring.metrics import official_result, score_queries
-from amr_model.tensors import Batch, Outputs
+from amr_model.tensors import Batch, Outputs, Targets
 from clotho_long.core.predictions import Prediction
 from clotho_long.core.seeds import generator
 
@@ -46,10 +48,8 @@ class Trainer:
 
     @property
     def loss_names(self) -> tuple[str, ...]:
-        """What `epoch` sums up: the weighted total, then each term."""
-        weights = self.config.loss
-        optional = [name for name in ("similarity", "quality", "boundary") if getattr(weights, name) > 0]
-        return ("total", "span", "giou", "label", "saliency", *optional)
+        """What `epoch` sums up."""
+        return self.criterion.names
 
     def epoch(self, epoch: int, *, first_step: int, loss_sums: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Train through an epoch from `first_step` on; yields (steps done, loss sums) after each step.
@@ -80,38 +80,64 @@ class Trainer:
                 self._refuse_non_finite((values, batches[step]), epoch)
             yield step + 1, loss_sums
 
-    def _step(self, indices: Any, targets: Any, epoch: int, step: int) -> Tensor:
+    def _step(self, indices: Indices, targets: Targets, epoch: int, step: int) -> Tensor:
         """One optimiser step on a global batch; returns the loss values of all of it."""
         settings = self.config.train
-        part = self.processes.part(len(indices))
-        mine = indices[part]
+        # a batch that is too small to be shared is the first process's
+        shared = len(indices) >= self.processes.count
+        team = self.processes if shared else Processes()
         self._seed_dropout(epoch, step)
         self.optimizer.zero_grad(set_to_none=True)
         values = torch.zeros(len(self.loss_names), device=self.data.device)
-        if len(mine) > 0:
-            uniforms = self._boundary_uniforms(len(indices), epoch, step)
+        if shared or self.processes.is_first:
             # around the backward pass as well, which holds two thirds of the products
             with matrix_products(settings.precision):
-                losses = self._losses(mine, targets, epoch, None if uniforms is None else uniforms[part])
+                losses = self.losses(indices, targets, epoch, step, team)
                 losses.total.backward()  # type: ignore[no-untyped-call]
             values = losses.values()
-        values = self.processes.sum_gradients(self.model, values, share=len(mine) / len(indices))
+        values = self.processes.sum_gradients(self.model, values)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.max_grad_norm)
         self.optimizer.step()
         return values
 
-    def _losses(self, indices: Any, targets: Any, epoch: int, uniforms: Tensor | None) -> Losses:
-        model, device = self.config.model, self.data.device
-        batch = self.data.batch(indices)
+    def losses(self, indices: Indices, targets: Targets, epoch: int, step: int, team: Processes) -> Losses:
+        """What our part of a global batch costs, as a share of what all of it costs."""
+        model, device, part = self.config.model, self.data.device, team.part(len(indices))
+        batch = self.data.batch(indices, part)
+        uniforms = self._boundary_uniforms(len(indices), epoch, step)
         choose = model.negatives != "roll" and epoch >= model.negatives_from_epoch
         with mixed_precision(device, self.config.train.precision):
-            outputs = self.forward(batch, for_loss=True, choose_negatives=choose)
+            outputs = self.forward(
+                batch,
+                for_loss=True,
+                choose_negatives=choose,
+                gather=None if team.count == 1 else team.gather,
+            )
         return self.criterion(
             outputs,
-            self.data.batch_targets(targets, indices),
+            self.data.batch_targets(targets, indices, part),
             batch,
-            None if uniforms is None else uniforms.to(device, non_blocking=True),
+            None if uniforms is None else uniforms[part].to(device, non_blocking=True),
+            total=team.total,
         )
+
+    @torch.inference_mode()
+    def loss_of(self, data: RetrievalSet, *, between: Callable[[], None] = lambda: None) -> dict[str, float]:
+        """The mean loss terms over a set in batches of the training's size, which contrasts depend on.
+
+        Always the same batches and draws, so that epochs can be compared; the model in evaluation mode.
+        """
+        settings, alone = self.config.train, Processes()
+        other = dataclasses.replace(self, data=data, processes=alone)
+        other.model.eval()
+        targets = data.draw_targets(settings.seed, 0)
+        batches = data.epoch_batches(batch_size=settings.batch_size, seed=settings.seed, epoch=0)
+        sums = torch.zeros(len(self.loss_names), device=data.device)
+        for step, indices in enumerate(batches):
+            between()
+            with matrix_products(settings.precision):
+                sums += other.losses(indices, targets, 0, step, alone).values()
+        return dict(zip(self.loss_names, (sums / len(batches)).tolist(), strict=True))
 
     def _boundary_uniforms(self, size: int, epoch: int, step: int) -> Tensor | None:
         if self.config.loss.boundary == 0:
@@ -126,7 +152,7 @@ class Trainer:
         )
 
     def _seed_dropout(self, epoch: int, step: int) -> None:
-        """Dropout hangs on the step as well, so that a resumed run needs no state of a generator."""
+        """Dropout depends on the step as well, so that a resumed run needs no state of a generator."""
         scope = ("dropout", str(epoch), str(step), str(self.processes.rank))
         torch.manual_seed(int(generator(self.config.train.seed, *scope).integers(2**63)))
 
@@ -162,15 +188,24 @@ class Validated:
     centre_spread: dict[str, float] | None = None  # of the refinement, see `refine.centre_spread`
 
 
-def validate(model: MomentRetriever, data: RetrievalSet, config: ExperimentConfig) -> Validated:
-    """Predict every query of a set and score it; the model is put into evaluation mode."""
+def validate(
+    model: MomentRetriever,
+    data: RetrievalSet,
+    config: ExperimentConfig,
+    *,
+    between: Callable[[], None] = lambda: None,
+) -> Validated:
+    """Predict every query of a set and score it; the model is put into evaluation mode.
+
+    Args:
+        between: called before every batch; may raise to leave.
+    """
     model.eval()
     spreads: list[Tensor] = []
 
     def network(batch: Batch) -> Outputs:
-        kind = config.train.precision
-        with matrix_products(kind), mixed_precision(data.device, kind):
-            outputs: Outputs = model(batch).in_float32()
+        between()
+        outputs: Outputs = model(batch)
         if outputs.centre_spread is not None:
             spreads.append(outputs.centre_spread)
         return outputs
@@ -180,7 +215,7 @@ def validate(model: MomentRetriever, data: RetrievalSet, config: ExperimentConfi
     return Validated(
         {name: brief[key] for name, key in FIGURES.items()},
         predictions,
-        dict(zip(("text", "audio"), torch.stack(spreads).mean(dim=0).tolist(), strict=True))
+        dict(zip(("text", "audio"), torch.stack(spreads).float().mean(dim=0).tolist(), strict=True))
         if spreads
         else None,
     )
@@ -192,19 +227,3 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, config: ExperimentConfig
     rate = settings.learning_rate * settings.lr_gamma ** (epoch // settings.lr_drop)
     for group in optimizer.param_groups:
         group["lr"] = rate
-
-
-def mixed_precision(device: torch.device, kind: str) -> AbstractContextManager[None]:
-    """For a forward pass: bfloat16 where `kind` is bf16; its backward pass follows by itself."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if kind == "bf16" else nullcontext()
-
-
-@contextmanager
-def matrix_products(kind: str) -> Iterator[None]:
-    """Float32 products in TF32, on NVIDIA hardware, where `kind` is tf32."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if kind == "tf32" else "highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

@@ -1,12 +1,13 @@
 """Training, from settings to the best checkpoint. Reads top to bottom.
 
 A run stopped anywhere and resumed ends in the same weights as one that was never stopped: the order of
-queries, the labels drawn, dropout and boundary negatives all hang on (seed, epoch, step), and
+queries, the labels drawn, dropout and boundary negatives all depend on (seed, epoch, step), and
 `checkpoint-last.pt` carries the rest. (Of the same machine: arithmetic differs between kinds of hardware.)
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import logging
@@ -29,19 +30,32 @@ from amr_model.checkpoint import (
     save_checkpoint,
 )
 from amr_model.config import ExperimentConfig
-from amr_model.data.sets import RetrievalSet
+from amr_model.data.sets import RetrievalSet, refuse_without_moments
 from amr_model.errors import TrainingError
-from amr_model.learn.curves import draw_curves
+from amr_model.learn.curves import Curves
 from amr_model.learn.distributed import Processes, processes
 from amr_model.learn.engine import Trainer, validate
+from amr_model.learn.interruptions import Held, held_signals
+from amr_model.learn.runs import (
+    BEST,
+    HISTORY,
+    LAST,
+    PREDICTIONS,
+    SETTINGS,
+    earlier,
+    locked,
+    made_of,
+    refuse_other_data,
+    write_record,
+)
 from amr_model.model import MomentRetriever
 from clotho_long.core.files import write_text
 from clotho_long.core.predictions import write_predictions
 from clotho_long.core.settings import to_plain
 
-logger = logging.getLogger(__name__)
+__all__ = ["BEST", "LAST", "Trained", "train"]
 
-BEST, LAST = "checkpoint-best.pt", "checkpoint-last.pt"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,18 +80,31 @@ def train(
 ) -> Trained:
     """Train a model and keep the checkpoint that validates best.
 
+    Ctrl-C and SIGTERM are heeded between two steps, after `checkpoint-last.pt` is saved.
+
     Args:
         train_set, valid_set: on the device to train on, made with this `config`.
-        run: folder for config.yml, checkpoints, metrics.jsonl, predictions-valid.jsonl and curves.png.
+        run: folder for config.yml, run.json, checkpoints, metrics.jsonl, predictions and curves.png.
         init: a checkpoint to start the weights from (fine-tuning); the optimiser starts fresh.
         resume: go on from `run`; without it a run that exists is an error.
         on_step: called with (epoch, steps done), for progress bars.
 
     Raises:
-        TrainingError: the run exists, was made with other settings, or a loss is not finite.
+        TrainingError: the run exists, is worked on, was made with other settings or data, or a loss is not
+            finite.
+        ManifestError: no query of a set has a moment.
     """
-    with processes(train_set.device) as mine:
-        return _train(config, train_set, valid_set, run, mine, init=init, resume=resume, on_step=on_step)
+    for name, data in (("training", train_set), ("validation", valid_set)):
+        refuse_without_moments(data.queries, data.sources[0].annotations or f"the {name} set")
+    with contextlib.ExitStack() as stack:
+        mine = stack.enter_context(processes(train_set.device))
+        _refuse_whole_batches(config, mine)
+        if mine.is_first:
+            stack.enter_context(locked(run))
+        held = stack.enter_context(held_signals())
+        return _train(
+            config, train_set, valid_set, run, mine, held, init=init, resume=resume, on_step=on_step
+        )
 
 
 def _train(
@@ -86,13 +113,20 @@ def _train(
     valid_set: RetrievalSet,
     run: Path,
     mine: Processes,
+    held: Held,
     *,
     init: Path | None,
     resume: bool,
     on_step: Callable[[int, int], None] | None,
 ) -> Trained:
     settings = config.train
-    before = _earlier_run(run, config, resume=resume)
+    before = earlier(run, config, resume=resume)
+    facts = made_of(train_set, valid_set, init)
+    if before is not None:
+        if not before.made_of and mine.is_first:
+            logger.warning("%s: made by a version that did not record its data; it goes on with these", run)
+        facts = refuse_other_data(run, before, facts)
+    mine.wait_for_all()  # nobody looks at what the first writes from here on
 
     # model and optimiser; the seed decides the start values of what no checkpoint sets
     torch.manual_seed(settings.seed)
@@ -116,18 +150,36 @@ def _train(
         loss_sums = state.loss_sums.to(train_set.device)
         optimizer.load_state_dict(state.optimizer)
     if mine.is_first:
-        write_text(run / "config.yml", yaml.safe_dump(to_plain(config), sort_keys=False))
-    board = _tensorboard(run) if mine.is_first else None
+        write_text(run / SETTINGS, yaml.safe_dump(to_plain(config), sort_keys=False))
+        if before is None or not before.made_of:
+            write_record(run, facts, train_set, valid_set, init)
+    board = _tensorboard(run, epoch) if mine.is_first else None
+    curves = Curves(run / "curves.png", settings.select_by)
 
     def save_last(done: int, sums: Tensor) -> None:
         state = TrainingState(
             epoch=epoch, step=done, optimizer=optimizer.state_dict(), loss_sums=sums.cpu(), best=best
         )
-        save_checkpoint(
-            run / LAST,
-            Checkpoint(config=config, model=model.state_dict(), history=tuple(history), training=state),
+        save_checkpoint(run / LAST, snapshot(state))
+
+    def snapshot(state: TrainingState | None = None) -> Checkpoint:
+        return Checkpoint(
+            config=config,
+            model=model.state_dict(),
+            history=tuple(history),
+            training=state,
+            made_of=facts,
         )
 
+    def stop_if_asked() -> None:
+        """Save first: all of `epoch`, `step` and the weights belong together here."""
+        if mine.is_first and held.signal is not None:
+            save_last(step, loss_sums)
+            curves.draw(history)
+            held.check()
+
+    if mine.is_first and before is None:
+        save_last(step, loss_sums)  # from now on the run can be resumed
     saved_at = time.monotonic()
     while epoch < settings.epochs:
         started = time.monotonic()
@@ -135,6 +187,7 @@ def _train(
             step, loss_sums = done, sums
             if on_step is not None:
                 on_step(epoch, done)
+            stop_if_asked()
             if mine.is_first and time.monotonic() - saved_at >= settings.save_every_s:
                 save_last(step, loss_sums)
                 saved_at = time.monotonic()
@@ -143,9 +196,10 @@ def _train(
         # the model that is scored is the model that is saved
         record, validated = None, None
         if mine.is_first:
-            validated = validate(model, valid_set, config)
+            validated = validate(model, valid_set, config, between=stop_if_asked)
             rate = optimizer.param_groups[0]["lr"]
             record = {"epoch": epoch, "learning_rate": rate, "loss": losses, "valid": validated.figures}
+            record["valid_loss"] = trainer.loss_of(valid_set, between=stop_if_asked)
             if validated.centre_spread is not None:
                 record["centre_spread"] = validated.centre_spread
         history.append(mine.same_everywhere(record))
@@ -154,11 +208,10 @@ def _train(
         best = figure if improved else best
         if validated is not None:
             if improved:
-                write_predictions(run / "predictions-valid.jsonl", validated.predictions)
-                save_checkpoint(
-                    run / BEST, Checkpoint(config=config, model=model.state_dict(), history=tuple(history))
-                )
+                write_predictions(run / PREDICTIONS, validated.predictions)
+                save_checkpoint(run / BEST, snapshot())
             _write_history(run, history, board)
+            curves.after_epoch(history)
             logger.info(
                 "epoch %d: loss %.3f, %s, %.1f s",
                 epoch,
@@ -173,38 +226,8 @@ def _train(
             save_last(step, loss_sums)
             saved_at = time.monotonic()
     if mine.is_first:
-        draw_curves(history, run / "curves.png")
+        curves.draw(history)
     return _summary(run, history, settings.select_by)
-
-
-def _earlier_run(run: Path, config: ExperimentConfig, *, resume: bool) -> Checkpoint | None:
-    """What to go on from; None for a start."""
-    last = run / LAST
-    if not last.exists():
-        return None
-    if not resume:
-        raise TrainingError("this run exists", run, "resume it with --resume, or choose another --out")
-    before = load_checkpoint(last)
-    ours, theirs = _comparable(config), _comparable(before.config)
-    different = [key for key in ours if ours[key] != theirs.get(key)]
-    if different:
-        raise TrainingError(
-            f"was made with other settings ({', '.join(different)})",
-            last,
-            "resume with the settings in its config.yml, or choose another --out",
-        )
-    return before
-
-
-def _comparable(config: ExperimentConfig) -> dict[str, Any]:
-    """Settings that shape the weights; a longer run or more frequent saving may be asked for."""
-    return {
-        f"{section}.{key}": value
-        for section, values in to_plain(config).items()
-        if isinstance(values, dict)
-        for key, value in values.items()
-        if (section, key) not in {("train", "epochs"), ("train", "save_every_s")}
-    }
 
 
 def _start_from(model: MomentRetriever, init: Path) -> None:
@@ -217,21 +240,30 @@ def _start_from(model: MomentRetriever, init: Path) -> None:
 
 
 def _write_history(run: Path, history: list[dict[str, Any]], board: Any) -> None:
-    write_text(run / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in history))
+    write_text(run / HISTORY, "".join(json.dumps(record) + "\n" for record in history))
     if board is not None:
         record = history[-1]
-        for group in ("loss", "valid", "centre_spread"):
+        for group in ("loss", "valid_loss", "valid", "centre_spread"):
             for name, value in record.get(group, {}).items():
                 board.add_scalar(f"{group}/{name}", value, record["epoch"])
 
 
-def _tensorboard(run: Path) -> Any:
-    """A writer if TensorBoard is installed, else None."""
+def _refuse_whole_batches(config: ExperimentConfig, mine: Processes) -> None:
+    if mine.count > 1 and config.model.cross_mask == "reference":
+        raise TrainingError(
+            "model.cross_mask: reference gives items the masks of others, so it needs the whole batch",
+            f"{mine.count} processes",
+            "train in one process, or set model.cross_mask=item",
+        )
+
+
+def _tensorboard(run: Path, epoch: int) -> Any:
+    """A writer, which goes on before `epoch`, if TensorBoard is installed, else None."""
     if importlib.util.find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(run / "tensorboard")
+    return SummaryWriter(run / "tensorboard", purge_step=epoch)
 
 
 def _summary(run: Path, history: list[dict[str, Any]], select_by: str) -> Trained:

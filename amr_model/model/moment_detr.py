@@ -6,6 +6,7 @@ for audio.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,8 @@ from amr_model.model.positions import clip_positions, inverse_sigmoid
 from amr_model.model.refine import Refiner, masked_mean
 from amr_model.model.slots import SlotAttention
 from amr_model.tensors import NO_NEGATIVE, Batch, Outputs
+
+Gather = Callable[[Tensor, int, int], Tensor]  # ours [B, ...], our first place, G -> of all items [G, ...]
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,14 @@ class MomentRetriever(nn.Module):
         self.saliency_clip, self.saliency_global = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self._set_start_values()
 
-    def forward(self, batch: Batch, *, for_loss: bool = False, choose_negatives: bool = False) -> Outputs:
+    def forward(
+        self,
+        batch: Batch,
+        *,
+        for_loss: bool = False,
+        choose_negatives: bool = False,
+        gather: Gather | None = None,
+    ) -> Outputs:
         """Predictions for every item.
 
         Args:
@@ -84,34 +94,38 @@ class MomentRetriever(nn.Module):
                 decoder) and the similarities.
             choose_negatives: take negative texts by similarity (`ModelConfig.negatives`) instead of the
                 collated ones; needs refinement.
+            gather: brings vectors of items together, where several processes share the batch.
         """
-        audio, text = self._project(batch)
+        audio, texts = self._project(batch)
+        text, text_mask = texts[batch.own], batch.text_mask[batch.own]
         audio_pos = clip_positions(batch.audio_mask, self.config.hidden_dim)
         size, negative = len(audio), batch.negative_index if for_loss else None
         if negative is None or choose_negatives:
-            encoded = self._encode(batch, audio, audio_pos, text, batch.text_mask)
+            encoded = self._encode(batch, audio, audio_pos, text, text_mask)
         else:
             # both passes share a batch, in which the recordings' projections are computed once
             chosen = negative.clamp(min=0)
-            texts = torch.cat((text, text[chosen]))
-            masks = torch.cat((batch.text_mask, batch.text_mask[chosen]))
-            encoded = self._encode(batch, audio, audio_pos, texts, masks)
+            both = torch.cat((text, texts[chosen]))
+            masks = torch.cat((text_mask, batch.text_mask[chosen]))
+            encoded = self._encode(batch, audio, audio_pos, both, masks)
         positive = encoded.first(size)
         sim_global, sim_local, saliency_negative = None, None, None
         if for_loss and self.refiner is not None:
-            said, clips, whole = self._similarity_vectors(positive, batch.text_mask)
-            sim_global = whole @ said.T
+            said, clips, whole = self._similarity_vectors(positive, text_mask)
             sim_local = (clips @ said.unsqueeze(-1)).squeeze(-1)
+            if gather is not None:
+                said, whole = (gather(own, batch.first, len(batch.text)) for own in (said, whole))
+            sim_global = whole @ said.T
             if choose_negatives:
                 negative = self._similar_texts(batch, sim_global, said, clips)
         if negative is not None:
             if choose_negatives:
                 chosen = negative.clamp(min=0)
-                other = self._encode(batch, audio, audio_pos, text[chosen], batch.text_mask[chosen])
+                other = self._encode(batch, audio, audio_pos, texts[chosen], batch.text_mask[chosen])
             else:
                 other = Encoded(encoded.memory[size:], encoded.summary[size:], encoded.clips[size:])
             saliency_negative = self._saliency(other)
-        logits, spans, quality = self._decode(batch, positive, audio_pos)
+        logits, spans, quality = self._decode(batch, positive, audio_pos, text_mask)
         return Outputs(
             logits=logits,
             spans_cxw=spans,
@@ -159,7 +173,7 @@ class MomentRetriever(nn.Module):
         return torch.cat([reference_cross_mask(audio_mask, text, self.config.num_heads) for text in passes])
 
     def _decode(
-        self, batch: Batch, encoded: Encoded, audio_pos: Tensor
+        self, batch: Batch, encoded: Encoded, audio_pos: Tensor, text_mask: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         size = len(encoded.memory)
         references = self.query_references.sigmoid().expand(size, -1, -1)
@@ -169,7 +183,7 @@ class MomentRetriever(nn.Module):
             assert self.refiner is not None
             assert encoded.text is not None
             assert self.query_content is not None
-            start = self.refiner.pooled_text(encoded.text, batch.text_mask).unsqueeze(1)
+            start = self.refiner.pooled_text(encoded.text, text_mask).unsqueeze(1)
             content = self.slots(start, encoded.memory, batch.audio_mask) + self.query_content
         hidden, bases = self.decoder(content, references, encoded.memory, audio_pos, batch.audio_mask)
         spans = (self.span_head(hidden) + inverse_sigmoid(bases)).sigmoid()
@@ -195,18 +209,19 @@ class MomentRetriever(nn.Module):
 
     @torch.no_grad()
     def _similar_texts(self, batch: Batch, sim_global: Tensor, said: Tensor, clips: Tensor) -> Tensor:
-        """[B] int64: the text by which an item's negative is chosen, after UVCOM.
+        """[B] int64: the text of `said` [G, dim] that is chosen as an item's negative, after UVCOM.
 
         The mean of two distributions over the batch's texts: similarity to the whole recording and mean
         similarity to its clips. `reference` takes the least similar (which may be the item's own), `hard`
         the most similar that belongs to another recording, NO_NEGATIVE if there is none.
         """
         mean = masked_mean(clips, batch.audio_mask) if self.config.padding == "masked" else clips.mean(dim=1)
-        preference = (sim_global.softmax(dim=1) + (mean @ said.T).softmax(dim=1)) / 2
+        preference = (sim_global[batch.own].softmax(dim=1) + (mean @ said.T).softmax(dim=1)) / 2
         if self.config.negatives == "reference":
             return preference.argmin(dim=1)
-        preference = preference.masked_fill(batch.same_recording, -1.0)
-        none = batch.same_recording.all(dim=1)
+        same_recording = batch.same_recording[batch.own]
+        preference = preference.masked_fill(same_recording, -1.0)
+        none = same_recording.all(dim=1)
         return preference.argmax(dim=1).masked_fill(none, NO_NEGATIVE)
 
     @torch.no_grad()

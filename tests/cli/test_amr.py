@@ -98,7 +98,7 @@ def test_evaluate_writes_predictions_metrics_table_and_picture(tmp_path, corpus)
     checkpoint = make_checkpoint(tmp_path / "model.pt")
     status, text, _ = run("evaluate", "--checkpoint", checkpoint, *corpus, "--out", tmp_path / "out")
     assert status == 0
-    names = {"metrics.json", "metrics.png", "predictions.jsonl", "table.txt"}
+    names = {"made_of.json", "metrics.json", "metrics.png", "predictions.jsonl", "table.txt"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     assert (tmp_path / "out" / "table.txt").read_text() == text
     scored = ["metrics", "--predictions", tmp_path / "out" / "predictions.jsonl", *corpus[:2]]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -101,6 +102,25 @@ def test_a_query_that_fills_its_recording_has_no_pairs_unless_as_the_reference()
     reference = make_table([[(0, 20)]], config=FIRST).draw(0, 0)
     assert reference.saliency_pairs_mask.all()
     assert (reference.saliency_negatives == reference.saliency_positives).all()
+
+
+@pytest.mark.parametrize("config", [TargetConfig(), FIRST])
+def test_clips_of_pairs_lie_in_their_own_recording(config):
+    """The set's longest recording is no bound: a batch of the short ones alone is as wide as they are."""
+    lengths = [10, 1, 40]
+    queries = [make_query(f"q{at}", [(0, n)], duration_s=n) for at, n in enumerate(lengths)]
+    table = TargetTable(queries, lengths, config, max_windows=10)
+    for epoch in range(5):
+        targets = table.draw(0, epoch)
+        for clips in (targets.saliency_positives, targets.saliency_negatives):
+            assert (clips < torch.tensor(lengths)[:, None]).all()
+
+
+def test_clips_of_pairs_of_a_recording_of_ten_hours():
+    table = make_table([[(0, 5)]], num_rows=36_000, config=TargetConfig(audio_max=None), duration_s=36_000)
+    negatives = np.concatenate([table.draw(0, epoch).saliency_negatives.numpy() for epoch in range(20)])
+    assert negatives.min() >= 5
+    assert negatives.max() > 32_767
 
 
 windows = st.tuples(st.floats(0, 22), st.floats(0, 22)).map(sorted)

@@ -227,15 +227,14 @@ def launch(folder: Path, count: int, options: tuple[str, ...]) -> None:
 
 
 def test_two_processes_agree_and_train_as_one_does(tmp_path: Path) -> None:
-    # without dropout and with batches of two, one item a process: terms that are means over items are equal
     options = ("train.epochs=2", "train.batch_size=3", "model.dropout=0.0", "model.input_dropout=0.0")
     launch(tmp_path / "two", 2, options)
     histories = [json.loads((tmp_path / "two" / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert histories[0] == histories[1]
     config = small("S8", *options)
     alone = train(config, make_set(config), make_set(config, seed=1), tmp_path / "one").history
-    # each process normalises its own part, so losses of a batch are near but not equal
+    # Adam makes whole steps of gradients that are rounding noise, so weights are only nearly equal
     for together, single in zip(histories[0], alone, strict=True):
-        assert together["loss"]["label"] == pytest.approx(single["loss"]["label"], rel=0.02)
-        assert together["loss"]["span"] == pytest.approx(single["loss"]["span"], rel=0.2)
+        for group in ("loss", "valid_loss"):
+            assert together[group] == pytest.approx(single[group], rel=1e-3)
     assert load_checkpoint(tmp_path / "two" / BEST).history

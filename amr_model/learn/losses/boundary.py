@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from amr_model.config import LossConfig
+from amr_model.learn.distributed import Total, alone
 from amr_model.spans import cxw_to_xx, pairwise_iou, temporal_giou, temporal_iou, xx_to_cxw
 from amr_model.tensors import Outputs, Targets
 from clotho_long.core.seeds import generator
@@ -30,7 +31,9 @@ def draw_uniforms(seed: int, epoch: int, step: int, *, size: int, config: LossCo
     return torch.from_numpy(draws)
 
 
-def boundary_loss(outputs: Outputs, targets: Targets, uniforms: Tensor, config: LossConfig) -> Tensor:
+def boundary_loss(
+    outputs: Outputs, targets: Targets, uniforms: Tensor, config: LossConfig, total: Total = alone
+) -> Tensor:
     """Margin loss over the candidates of the batch; 0, connected to the graph, if there are none."""
     spans = cxw_to_xx(outputs.spans_cxw[-1])
     if targets.spans_mask.shape[1] == 0:
@@ -44,9 +47,9 @@ def boundary_loss(outputs: Outputs, targets: Targets, uniforms: Tensor, config: 
     per_query = per_type.sum(dim=-1) / valid.any(dim=-1).sum(dim=-1).clamp(min=1)
     counted = candidates.selected & valid.any(dim=(-2, -1))
     confidence = outputs.logits[-1].detach().softmax(dim=-1)[..., 0].clamp(min=config.boundary_epsilon)
-    total = (confidence * counted).sum().clamp(min=config.boundary_epsilon)
+    sum_p = total((confidence * counted).sum()).clamp(min=config.boundary_epsilon)
     # omega_i / N = (p_i / (sum p / N)) / N = p_i / sum p
-    return (confidence / total * per_query * counted).sum()
+    return (confidence / sum_p * per_query * counted).sum()
 
 
 @dataclass(frozen=True)

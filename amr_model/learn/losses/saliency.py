@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from amr_model.config import LossConfig
+from amr_model.learn.distributed import Total, alone
 from amr_model.tensors import Batch, Outputs, Targets
 
 TEMPERATURE = 0.5
@@ -19,7 +20,7 @@ RANK_LEVELS = 12
 EPSILON = 1e-6
 
 
-def negative_term(outputs: Outputs, batch: Batch, config: LossConfig) -> Tensor:
+def negative_term(outputs: Outputs, batch: Batch, config: LossConfig, total: Total = alone) -> Tensor:
     """Clips under a text that does not belong to them should score low: -ln(1 - sigmoid(score)).
 
     Summed (or averaged) over the clips, averaged over the items that have a negative text.
@@ -29,7 +30,7 @@ def negative_term(outputs: Outputs, batch: Batch, config: LossConfig) -> Tensor:
     cost = F.softplus(scores).masked_fill(~batch.audio_mask, 0.0).sum(dim=1)
     if config.neg_reduction == "mean":
         cost = cost / batch.audio_mask.sum(dim=1)
-    return (cost * has_negative).sum() / has_negative.sum().clamp(min=1)
+    return (cost * has_negative).sum() / total(has_negative.sum()).clamp(min=1)
 
 
 def ranking_term(outputs: Outputs, targets: Targets, batch: Batch) -> Tensor:

@@ -13,14 +13,17 @@ from amr_model.tensors import Batch, Outputs, Targets
 
 
 def global_term(outputs: Outputs, batch: Batch, config: LossConfig) -> Tensor:
-    """Symmetric contrastive loss over the batch: cross entropy of each item's own text, and audio."""
+    """Symmetric contrastive loss over the batch: cross entropy of each item's own text, and audio.
+
+    The mean over B items, each contrasted with all G.
+    """
     assert outputs.sim_global is not None  # computed with for_loss by a model with refinement
     scores = config.sim_scale * outputs.sim_global
     if not config.sim_same_recording:
         own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
         scores = scores.masked_fill(batch.same_recording & ~own, float("-inf"))
     by_audio, by_text = scores.log_softmax(dim=1).diagonal(), scores.T.log_softmax(dim=1).diagonal()
-    return -(by_audio + by_text).mean() / 2
+    return -(by_audio + by_text)[batch.own].mean() / 2
 
 
 def local_term(outputs: Outputs, targets: Targets, batch: Batch, config: LossConfig) -> Tensor:
