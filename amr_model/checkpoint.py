@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from amr_model.answer.calibration import Calibration
 from amr_model.config import ExperimentConfig
 from amr_model.errors import TrainingError
 from amr_model.model import MomentRetriever
@@ -44,6 +45,7 @@ class Checkpoint:
     model: dict[str, Tensor]
     history: tuple[dict[str, Any], ...] = ()  # one record for each finished epoch
     training: TrainingState | None = None
+    calibration: Calibration | None = None  # how its curve is read, see `answer.calibrate`
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -55,6 +57,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "model": {key: value.detach().cpu() for key, value in checkpoint.model.items()},
         "history": list(checkpoint.history),
         "training": None if checkpoint.training is None else vars(checkpoint.training),
+        "calibration": None if checkpoint.calibration is None else to_plain(checkpoint.calibration),
     }
     with atomic_path(path) as part:
         torch.save(content, part)
@@ -82,12 +85,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(config=config, model=model)
     if content["format"] != FORMAT:
         raise TrainingError(f"has format {content['format']!r}, not {FORMAT}", path, "convert it again")
-    training = content["training"]
+    training, fitted = content["training"], content.get("calibration")  # files until version 1 have none
     return Checkpoint(
         config=build_config(ExperimentConfig, content["config"], where=str(path)),
         model=content["model"],
         history=tuple(content["history"]),
         training=None if training is None else TrainingState(**training),
+        calibration=None if fitted is None else build_config(Calibration, fitted, where=str(path)),
     )
 
 

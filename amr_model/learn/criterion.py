@@ -10,6 +10,7 @@ from torch import Tensor
 
 from amr_model.config import ExperimentConfig, LossConfig
 from amr_model.learn.losses.boundary import boundary_loss
+from amr_model.learn.losses.frame import frame_term
 from amr_model.learn.losses.labels import class_error, label_loss
 from amr_model.learn.losses.quality import banded_quality_loss, matched_quality_loss
 from amr_model.learn.losses.saliency import all_pairs_term, negative_term, pair_term, ranking_term
@@ -65,6 +66,8 @@ class Criterion:
                 terms["quality"] = matched_quality_loss(outputs, targets, matched)
             else:
                 terms["quality"] = banded_quality_loss(outputs, targets)
+        if config.frame > 0:
+            terms["frame"] = frame_term(outputs, targets, batch, config)
         if config.boundary > 0:
             assert uniforms is not None  # our own loop forgot to draw them
             terms["boundary"] = boundary_loss(outputs, targets, uniforms, config)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +17,7 @@ from amr_model.learn.criterion import Criterion, Losses
 from amr_model.learn.distributed import Processes
 from amr_model.learn.losses.boundary import draw_uniforms
 from amr_model.model import MomentRetriever
+from amr_model.precision import matrix_products, mixed_precision
 from amr_model.scoring.metrics import official_result, score_queries
 from amr_model.tensors import Batch, Outputs
 from clotho_long.core.predictions import Prediction
@@ -48,7 +48,9 @@ class Trainer:
     def loss_names(self) -> tuple[str, ...]:
         """What `epoch` sums up: the weighted total, then each term."""
         weights = self.config.loss
-        optional = [name for name in ("similarity", "quality", "boundary") if getattr(weights, name) > 0]
+        optional = [
+            name for name in ("similarity", "quality", "frame", "boundary") if getattr(weights, name) > 0
+        ]
         return ("total", "span", "giou", "label", "saliency", *optional)
 
     def epoch(self, epoch: int, *, first_step: int, loss_sums: Tensor) -> Iterator[tuple[int, Tensor]]:
@@ -168,9 +170,7 @@ def validate(model: MomentRetriever, data: RetrievalSet, config: ExperimentConfi
     spreads: list[Tensor] = []
 
     def network(batch: Batch) -> Outputs:
-        kind = config.train.precision
-        with matrix_products(kind), mixed_precision(data.device, kind):
-            outputs: Outputs = model(batch).in_float32()
+        outputs: Outputs = model(batch)
         if outputs.centre_spread is not None:
             spreads.append(outputs.centre_spread)
         return outputs
@@ -192,19 +192,3 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, config: ExperimentConfig
     rate = settings.learning_rate * settings.lr_gamma ** (epoch // settings.lr_drop)
     for group in optimizer.param_groups:
         group["lr"] = rate
-
-
-def mixed_precision(device: torch.device, kind: str) -> AbstractContextManager[None]:
-    """For a forward pass: bfloat16 where `kind` is bf16; its backward pass follows by itself."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if kind == "bf16" else nullcontext()
-
-
-@contextmanager
-def matrix_products(kind: str) -> Iterator[None]:
-    """Float32 products in TF32, on NVIDIA hardware, where `kind` is tf32."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if kind == "tf32" else "highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

@@ -7,6 +7,7 @@ queries, the labels drawn, dropout and boundary negatives all hang on (seed, epo
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import logging
@@ -20,6 +21,8 @@ import torch
 import yaml
 from torch import Tensor
 
+from amr_model.answer.calibrate import calibrate
+from amr_model.answer.run import Asker
 from amr_model.checkpoint import (
     Checkpoint,
     TrainingState,
@@ -41,6 +44,8 @@ from clotho_long.core.settings import to_plain
 
 logger = logging.getLogger(__name__)
 
+# a longer run, more frequent saving; stretch_rows follows from the training set
+FREE = {("train", "epochs"), ("train", "save_every_s"), ("targets", "stretch_rows")}
 BEST, LAST = "checkpoint-best.pt", "checkpoint-last.pt"
 
 
@@ -91,6 +96,7 @@ def _train(
     resume: bool,
     on_step: Callable[[int, int], None] | None,
 ) -> Trained:
+    config = _noting_stretch(config, train_set)
     settings = config.train
     before = _earlier_run(run, config, resume=resume)
 
@@ -174,7 +180,28 @@ def _train(
             saved_at = time.monotonic()
     if mine.is_first:
         draw_curves(history, run / "curves.png")
+        _calibrate(run / BEST, model, valid_set)
     return _summary(run, history, settings.select_by)
+
+
+def _noting_stretch(config: ExperimentConfig, train_set: RetrievalSet) -> ExperimentConfig:
+    """The settings with the length of the longest recording to learn on: it is never asked about more."""
+    rows = int(train_set.num_rows.max())
+    return dataclasses.replace(config, targets=dataclasses.replace(config.targets, stretch_rows=rows))
+
+
+def _calibrate(best: Path, model: MomentRetriever, valid_set: RetrievalSet) -> None:
+    """Fit how the best model's curve is read, if that is how it answers, unless that is done."""
+    checkpoint = load_checkpoint(best)
+    config = checkpoint.config
+    if config.inference.readout == "decoder" or checkpoint.calibration is not None:
+        return
+    load_weights(model, checkpoint.model, where=best)
+    asker = Asker(network=model.eval(), config=config, device=valid_set.device)
+    calibration = calibrate(asker, valid_set, seed=config.train.seed)
+    save_checkpoint(best, dataclasses.replace(checkpoint, calibration=calibration))
+    for line in calibration.lines():
+        logger.info("%s", line)
 
 
 def _earlier_run(run: Path, config: ExperimentConfig, *, resume: bool) -> Checkpoint | None:
@@ -197,13 +224,13 @@ def _earlier_run(run: Path, config: ExperimentConfig, *, resume: bool) -> Checkp
 
 
 def _comparable(config: ExperimentConfig) -> dict[str, Any]:
-    """Settings that shape the weights; a longer run or more frequent saving may be asked for."""
+    """Settings that shape the weights; FREE ones may be asked for anew."""
     return {
         f"{section}.{key}": value
         for section, values in to_plain(config).items()
         if isinstance(values, dict)
         for key, value in values.items()
-        if (section, key) not in {("train", "epochs"), ("train", "save_every_s")}
+        if (section, key) not in FREE
     }
 
 

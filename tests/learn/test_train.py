@@ -19,10 +19,11 @@ from amr_model.checkpoint import Checkpoint, load_checkpoint, load_model, save_c
 from amr_model.config import ExperimentConfig
 from amr_model.errors import TrainingError
 from amr_model.learn.distributed import Processes
-from amr_model.learn.engine import Trainer, mixed_precision, validate
+from amr_model.learn.engine import Trainer, validate
 from amr_model.learn.train import BEST, LAST, Trained, train
 from amr_model.model import MomentRetriever
 from amr_model.model.layers import FeedForward
+from amr_model.precision import mixed_precision
 from clotho_long.core.settings import build_config
 from tests.model.builders import make_set, small
 
