@@ -101,10 +101,18 @@ def load_model(path: Path, device: torch.device) -> tuple[MomentRetriever, Exper
     Raises:
         TrainingError, ConfigError: as `load_checkpoint`, or weights and settings do not belong together.
     """
+    model, config, _ = load_calibrated(path, device)
+    return model, config
+
+
+def load_calibrated(
+    path: Path, device: torch.device
+) -> tuple[MomentRetriever, ExperimentConfig, Calibration | None]:
+    """As `load_model`, with what calibration fitted, if it did."""
     checkpoint = load_checkpoint(path)
     model = MomentRetriever(checkpoint.config.model)
     load_weights(model, checkpoint.model, where=path)
-    return model.to(device).eval(), checkpoint.config
+    return model.to(device).eval(), checkpoint.config, checkpoint.calibration
 
 
 def load_weights(model: MomentRetriever, weights: dict[str, Tensor], *, where: object) -> None:

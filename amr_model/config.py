@@ -172,7 +172,8 @@ class InferenceConfig:
     """From outputs to ranked windows."""
 
     # Who answers. decoder: its windows, as in the report. curve: moments read off the saliency of all seconds
-    # (`answer.readout`). both: the decoder's windows join as candidates, which the curve scores.
+    # (`answer.readout`). both: the decoder's windows join as candidates, which the curve scores once it is
+    # calibrated; until then it answers alone.
     readout: Literal["curve", "decoder", "both"] = "decoder"
     # report: proposals, clipping, rounding, NMS, ten windows; reference: Lighthouse's order of operations
     procedure: Literal["report", "reference"] = "report"

@@ -35,6 +35,7 @@ from amr_model.answer.readout import (
 from amr_model.answer.run import Asker, Found
 from amr_model.data.sets import RetrievalSet
 from amr_model.data.targets import dense_labels
+from amr_model.roc import area_under_roc
 from clotho_long.core.errors import ManifestError
 from clotho_long.core.records import Query, ScoredMoment
 from clotho_long.core.seeds import generator
@@ -130,18 +131,6 @@ def first_ious(known: Known, readout: ReadoutConfig) -> Floats:
     )
 
 
-def area_under_curve(scores: Floats, positive: Booleans) -> float:
-    """Probability that a positive one scores above a negative one, ties counting half (ROC)."""
-    order = scores.argsort(kind="stable")
-    _, place, count = np.unique(scores[order], return_inverse=True, return_counts=True)
-    rank = (np.cumsum(count) - (count - 1) / 2)[place]  # mean rank of ties
-    num_positive, num_negative = int(positive.sum()), int((~positive).sum())
-    if num_positive == 0 or num_negative == 0:
-        return float("nan")
-    total = rank[positive[order]].sum() - num_positive * (num_positive + 1) / 2
-    return float(total / (num_positive * num_negative))
-
-
 def logistic_fit(statistics: Floats, labels: Floats, weights: Floats | None = None) -> tuple[float, Floats]:
     """Intercept and weights of a logistic regression; labels in [0, 1], a small ridge."""
     middle, spread = statistics.mean(axis=0), statistics.std(axis=0)
@@ -233,7 +222,7 @@ def _figures(known: Known, plain: ReadoutConfig, calibration: Calibration) -> di
         }
     presence = np.array(presence_of(known.curves, calibration))
     if not known.holds.all():
-        figures["area under ROC of presence"] = round(area_under_curve(presence, known.holds), 4)
+        figures["area under ROC of presence"] = round(area_under_roc(presence, known.holds), 4)
     return figures
 
 

@@ -199,8 +199,8 @@ def _ranked(
     """The moments of one curve."""
     score = scores[members]
     spans = np.stack([segments.start[members], segments.end[members]], axis=1).astype(np.float64)
-    # of equal scores the longer one, then the earlier
-    order = np.lexsort((spans[:, 0], spans[:, 0] - spans[:, 1], -score))
+    # of equal scores (but for rounding) the longer one, then the earlier
+    order = np.lexsort((spans[:, 0], spans[:, 0] - spans[:, 1], -np.round(score, 9)))
     order = order[score[order] >= config.min_score]
     kept = distinct(spans[order], limit=config.num_moments, most=config.nms_iou, overlap=config.overlap)
     return tuple(

@@ -17,6 +17,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from amr_model.answer.calibration import Calibration
+from amr_model.answer.readout import ReadoutConfig
 from amr_model.answer.run import Asker, distinct_moments
 from amr_model.answer.stretches import Curve
 from amr_model.config import ExperimentConfig
@@ -160,6 +161,11 @@ class Retriever:
             )
             for query, answer in zip(queries, found, strict=True)
         ]
+
+    @property
+    def readout(self) -> ReadoutConfig:
+        """How curves are read: as calibrated, else by their shape."""
+        return ReadoutConfig() if self.calibration is None else self.calibration.readout
 
     @property
     def min_score(self) -> float:

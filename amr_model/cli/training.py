@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--system", help="One of the report's systems, S1 to S8.")
+@click.option("--system", help="One of the report's systems S1 to S8, or S9.")
 @click.option("--config", "config_file", type=EXISTING_FILE, help="Settings in YAML, such as RUN/config.yml.")
 @click.option("--train", "train_file", required=True, type=FILE, help="Annotations to train on.")
 @click.option("--valid", "valid_file", required=True, type=FILE, help="Annotations to select by.")
@@ -140,7 +140,7 @@ def _settings(system: str | None, config_file: Path | None, resumed: Path | None
         config_file = resumed / "config.yml"
     if config_file is None:
         raise ConfigError(
-            "no settings are named", "amr train", "give --system S1 to S8, or --config FILE.yml"
+            "no settings are named", "amr train", "give --system S1 to S9, or --config FILE.yml"
         )
     return load_config(ExperimentConfig, config_file)
 

@@ -247,7 +247,7 @@ def test_training_takes_the_encoder_from_the_features_and_evaluation_checks_it(t
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["--system", "S9"], 1, "no system 'S9'; take one of S1"),
+        (["--system", "S10"], 1, "no system 'S10'; take one of S1"),
         ([], 1, "no settings are named; give --system"),
         (["--system", "S1", "--device", "tpu3"], 1, "no device is called 'tpu3'"),
         (["--system", "S1", "--set", "model.hiden_dim=3"], 1, "did you mean model.hidden_dim?"),
