@@ -42,7 +42,7 @@ from clotho_long.core.seeds import generator
 from clotho_long.core.units import Seconds
 
 RIGHT_IOU = 0.5  # a moment that overlaps a true one so much is right
-RIDGE = 1e-3  # of the logistic fits, on standardised statistics: keeps weights finite where classes separate
+RIDGE = 1e-4  # of the logistic fits, on standardised statistics: keeps weights finite where classes separate
 ABSENT_ROUNDS = 1  # absent queries for each query
 
 SMOOTH_ROWS = (1, 3, 5)
