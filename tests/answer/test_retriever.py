@@ -7,12 +7,23 @@ import pytest
 import soundfile
 import torch
 
-from amr_model.answer.retriever import Answer, answer_rows, cut_moments, encode_recording, plot_answers
+from amr_model.answer.retriever import (
+    Answer,
+    Retriever,
+    answer_rows,
+    clock,
+    cut_moments,
+    encode_recording,
+    plot_answers,
+    read_encoded,
+)
 from amr_model.config import ExperimentConfig, system
 from amr_model.tensors import Outputs
 from clotho_long.audio.io import write_audio
+from clotho_long.core.errors import ConfigError
 from clotho_long.core.settings import override
 from clotho_long.features.encoders.logmel import LogMelEncoder
+from clotho_long.features.files import AUDIO_KEY, audio_file, write_features
 
 CONFIG: ExperimentConfig = override(system("S1"), ["model.audio_dim=3", "model.text_dim=3"])
 TEXT = np.ones((2, 3), dtype=np.float32)
@@ -107,3 +118,71 @@ def test_answers_are_drawn_and_told(tmp_path):
     assert (tmp_path / "answers.png").read_bytes().startswith(b"\x89PNG")
     assert answer.to_json()["moments"] == [{"rank": 1, "start": 61.0, "end": 63.5, "score": 0.75}]
     assert "0:01:01.0 - 0:01:03.5   0.7500" in answer.to_text()
+
+
+def test_features_that_note_their_recording_s_length_need_no_decoding(tmp_path, monkeypatch):
+    rows = np.ones((4, 3), dtype=np.float32)
+    path = write_tone(tmp_path / "tone.wav", 4.7)
+    write_features(audio_file(tmp_path, "tone"), rows, AUDIO_KEY, {"duration_s": 4.5})
+    write_features(audio_file(tmp_path / "old", "tone"), rows, AUDIO_KEY, {"encoder": {"name": "x"}})
+    assert read_encoded(tmp_path / "old", path).duration_s == pytest.approx(4.7)
+    monkeypatch.setattr("amr_model.answer.retriever.stream_mono", None)
+    encoded = read_encoded(tmp_path, path)
+    assert encoded.duration_s == 4.5
+    assert (encoded.rows == rows).all()
+
+
+class TellingEncoder(LogMelEncoder):
+    """Counts how often it is asked."""
+
+    calls = 0
+
+    def encode_windows(self, windows: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        return super().encode_windows(windows)
+
+
+def make_retriever(network=find_runs, **changes) -> Retriever:
+    config = override(system("S1"), ["targets.encoder=logmel", "inference.num_windows=10"])
+    return Retriever(
+        network=network, config=config, encoder=TellingEncoder(), device=torch.device("cpu"), **changes
+    )
+
+
+def nested(batch) -> Outputs:
+    """Four windows, three of them one moment, and a longer one around everything."""
+    items, rows = batch.audio.shape[:2]
+    spans, logits = torch.full((1, items, 10, 2), 0.5), torch.zeros(1, items, 10, 2)
+    spans[..., 1], logits[..., 0] = 0.0, -9.0
+    for place, (centre, width) in enumerate([(0.3, 0.2), (0.3, 0.16), (0.8, 0.2), (0.5, 1.0)]):
+        spans[0, :, place], logits[0, :, place, 0] = torch.tensor([centre, width]), 3.0 - place
+    return Outputs(logits=logits, spans_cxw=spans, saliency=torch.zeros(items, rows))
+
+
+def test_people_get_distinct_moments_and_may_ask_for_less(tmp_path):
+    path, retriever = write_tone(tmp_path / "tone.wav", 20.0), make_retriever(nested)
+    (answer,) = retriever.find(path, ["a dog"])
+    assert [moment[:2] for moment in answer.windows] == [(4.0, 8.0), (14.0, 18.0), (10.0, 11.0)]
+    (answer,) = retriever.find(path, ["a dog"], min_score=0.5)
+    assert [moment[:2] for moment in answer.windows] == [(4.0, 8.0), (14.0, 18.0)]
+    (answer,) = retriever.find(path, ["a dog"], num_windows=1)
+    assert [moment[:2] for moment in answer.windows] == [(4.0, 8.0)]
+    (answer,) = retriever.find(path, ["a dog"], min_score=1.0)
+    assert answer.windows == ()
+    assert "nothing found" in answer.to_text()
+
+
+@pytest.mark.parametrize("queries", [[], [""], ["a dog", " "]])
+def test_an_empty_question_is_refused_before_anything_is_encoded(tmp_path, queries):
+    path, retriever = write_tone(tmp_path / "tone.wav", 2.0), make_retriever()
+    with pytest.raises(ConfigError, match="a query is empty"):
+        retriever.find(path, queries)
+    assert retriever.encoder.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("time_s", "text"),
+    [(0.0, "0:00:00.0"), (59.96, "0:01:00.0"), (4335.0, "1:12:15.0"), (90061.25, "25:01:01.2")],
+)
+def test_times_are_told_in_hours_minutes_and_seconds(time_s, text):
+    assert clock(time_s) == text
