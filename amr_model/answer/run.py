@@ -86,10 +86,14 @@ class Asker:
             outputs, num_rows = self.outputs(data.batch(indices)), data.num_rows[indices]
             durations_s = [data.queries[index].duration_s for index in indices]
             answers.update(zip(indices.tolist(), self._whole(outputs, durations_s, num_rows), strict=True))
+        longer: dict[str, list[int]] = {}
         for index in np.flatnonzero(~fits).tolist():
-            audio, text = data.whole(index)
-            duration_s = data.queries[index].duration_s
-            (answers[index],) = self.recording(audio, duration_s, [text])
+            longer.setdefault(data.queries[index].recording_id, []).append(index)
+        for members in longer.values():
+            audio, _ = data.whole(members[0])
+            texts = [data.whole_text(index) for index in members]
+            found = self.recording(audio, data.queries[members[0]].duration_s, texts)
+            answers.update(zip(members, found, strict=True))
         return [answers[index] for index in range(len(data))]
 
     def ask(self, rows: Features, duration_s: Seconds, texts: Sequence[Features]) -> list[Found]:

@@ -221,8 +221,11 @@ class RetrievalSet:
 
     def whole(self, index: int) -> tuple[Features, Features]:
         """[row, dim] of a query's recording to its end and [token, dim] of its text, as the network reads."""
-        text = self._text.whole(index)
-        return self._audio.whole(int(self._recording[index])), text[: self._text.lengths[index]]
+        return self._audio.whole(int(self._recording[index])), self.whole_text(index)
+
+    def whole_text(self, index: int) -> Features:
+        """[token, dim] of a query's text; `text_max` cuts it here as well."""
+        return self._text.whole(index)[: self._text.lengths[index]]
 
     def asked_elsewhere(self, rng: np.random.Generator) -> RetrievalSet | None:
         """The same queries, each asked of another recording of the set, which does not hold it.

@@ -119,6 +119,19 @@ def test_a_recording_longer_than_audio_max_is_answered_to_its_end():
     assert "1 recordings longer than audio_max rows" in "; ".join(data.report.lines())
 
 
+def test_queries_of_one_long_recording_share_its_stretches():
+    config = small("S4", "inference.readout=curve", "targets.stretch_rows=30")
+    queries = [
+        Query(qid=f"q{at}", query=f"sound {at}", recording_id=f"r{at % 2}", duration_s=90.0, moments=())
+        for at in range(4)
+    ]
+    audio = {"r0": make_rows(90, (10, 20)), "r1": make_rows(90, (50, 60))}
+    data = RetrievalSet(queries, audio, {f"q{at}": TEXT for at in range(4)}, config)
+    predictions = predict_set(loud_where_first_axis_points, data, config)
+    assert [p.qid for p in predictions] == ["q0", "q1", "q2", "q3"]
+    assert [p.windows[0].onset_s // 40 for p in predictions] == [0, 1, 0, 1]
+
+
 def test_one_row_more_than_a_stretch_is_the_window_convention_not_a_longer_recording():
     sizes = []
 
