@@ -15,6 +15,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from amr_model.answer.calibration import Calibration
 from amr_model.config import ExperimentConfig
 from amr_model.errors import TrainingError
 from amr_model.model import MomentRetriever
@@ -50,9 +51,9 @@ class Checkpoint:
     model: dict[str, Tensor]
     history: tuple[dict[str, Any], ...] = ()  # one record for each finished epoch
     training: TrainingState | None = None
-    made_of: dict[str, Any] = dataclasses.field(
-        default_factory=dict
-    )  # fingerprints, see `learn.runs.made_of`
+    # fingerprints, see `learn.runs.made_of`
+    made_of: dict[str, Any] = dataclasses.field(default_factory=dict)
+    calibration: Calibration | None = None  # how its curve is read, see `answer.calibrate`
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -65,6 +66,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "model": {key: value.detach().cpu() for key, value in checkpoint.model.items()},
         "history": list(checkpoint.history),
         "training": None if checkpoint.training is None else vars(checkpoint.training),
+        "calibration": None if checkpoint.calibration is None else to_plain(checkpoint.calibration),
     }
     with atomic_path(path) as part:
         _write(content, part)
@@ -122,9 +124,14 @@ def _from_content(content: dict[str, Any], path: Path) -> Checkpoint:
             history=tuple(content["history"]),
             training=None if training is None else TrainingState(**training),
             made_of=dict(content.get("made_of") or {}),  # earlier versions did not say
+            calibration=_calibration(content.get("calibration"), path),
         )
     except (KeyError, TypeError, ValueError):
         raise damaged from None
+
+
+def _calibration(values: object, path: Path) -> Calibration | None:
+    return None if not isinstance(values, dict) else build_config(Calibration, values, where=str(path))
 
 
 def load_model(
@@ -135,9 +142,17 @@ def load_model(
     Raises:
         TrainingError, ConfigError: as `load_checkpoint`, or weights and settings do not belong together.
     """
+    model, config, _ = load_calibrated(path, device, cross_mask=cross_mask)
+    return model, config
+
+
+def load_calibrated(
+    path: Path | str, device: torch.device, *, cross_mask: CrossMask | None = None
+) -> tuple[MomentRetriever, ExperimentConfig, Calibration | None]:
+    """As `load_model`, with what calibration fitted, if it did."""
     checkpoint = load_checkpoint(path, cross_mask=cross_mask)
     model = build_model(checkpoint, where=path)
-    return model.to(device).eval(), checkpoint.config
+    return model.to(device).eval(), checkpoint.config, checkpoint.calibration
 
 
 def build_model(checkpoint: Checkpoint, *, where: object) -> MomentRetriever:

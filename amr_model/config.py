@@ -98,6 +98,8 @@ class LossConfig:
     similarity: float = 0.0  # report: 0.5 from S2 on; UVCOM as published: 1
     quality: float = 0.0  # report: 1.0 for S3, S7, S8
     boundary: float = 0.0  # report: 0.05 for S6, S8
+    frame: float = 0.0  # S9: each second is a decision of its own; none of the report's systems has it
+    frame_positive_weight: float = 3.0  # about one second in ten answers; 5 finds more, with more false ones
 
     match_span: float = 10.0
     match_giou: float = 1.0
@@ -146,6 +148,9 @@ class TargetConfig:
 
     clip_s: float = 1.0  # seconds per row of audio features
     audio_max: int | None = 300  # rows kept; Lighthouse's Clotho-Moment setting: 75
+    # Rows that the network hears at once of a longer recording. Training notes the longest that it saw: a
+    # network asked about longer stretches than it learnt on finds nothing. None: audio_max, and that is said.
+    stretch_rows: int | None = None
     text_max: int | None = 32  # tokens kept; DCASE baseline: none
     audio_normalise: bool = True
     text_normalise: bool = True  # DCASE baseline: off
@@ -169,13 +174,17 @@ class TargetConfig:
         _require(bool(self.encoder.strip()), "encoder must be named")
         require_range(self, ("clip_s",), above=True, high=MAX_SECONDS)
         require_range(self, ("min_length_s",), high=MAX_SECONDS)
-        require_range(self, ("audio_max", "text_max", "max_windows"), low=1)
+        require_range(self, ("audio_max", "stretch_rows", "text_max", "max_windows"), low=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceConfig:
     """From outputs to ranked windows."""
 
+    # Who answers. decoder: its windows, as in the report. curve: moments read off the saliency of all seconds
+    # (`answer.readout`). both: the decoder's windows join as candidates, which the curve scores once it is
+    # calibrated; until then it answers alone.
+    readout: Literal["curve", "decoder", "both"] = "decoder"
     # report: proposals, clipping, rounding, NMS, ten windows; reference: Lighthouse's order of operations
     procedure: Literal["report", "reference"] = "report"
     quality_power: float = 1.5  # gamma of report Eq. 3; used if the model has a quality head
@@ -248,6 +257,8 @@ class ExperimentConfig:
         similar = self.model.refiner == "cim" or self.loss.similarity == 0
         _require(similar, "loss.similarity needs model.refiner: cim")
         _require(self.model.quality_head or self.loss.quality == 0, "loss.quality needs model.quality_head")
+        every = self.targets.saliency_windows == "all"
+        _require(self.loss.frame == 0 or every, "loss.frame needs targets.saliency_windows: all")
 
     @property
     def max_windows(self) -> int:
@@ -255,13 +266,15 @@ class ExperimentConfig:
         return self.targets.max_windows or self.model.num_queries
 
 
-# The parts of the report's table (one column each), as settings over the baseline.
+# The parts of the report's table (one column each), and ours, as settings over the baseline.
 PARTS: dict[str, dict[str, dict[str, Any]]] = {
     "refinement": {"model": {"refiner": "cim"}, "loss": {"similarity": 0.5}},
     "dense_saliency": {"targets": {"saliency_windows": "all"}},
     "short_proposals": {"inference": {"short_proposals": True, "nms_iou": 0.7}},
     "boundary_loss": {"loss": {"boundary": 0.05}},
     "quality": {"model": {"quality_head": True}, "loss": {"quality": 1.0}},
+    # not the report's: moments are read off the curve of seconds, which learns to be a probability
+    "read_out": {"loss": {"frame": 10.0}, "inference": {"readout": "curve"}},
 }
 
 SYSTEMS: dict[str, tuple[str, ...]] = {
@@ -273,11 +286,13 @@ SYSTEMS: dict[str, tuple[str, ...]] = {
     "S6": ("refinement", "dense_saliency", "short_proposals", "boundary_loss"),
     "S7": ("refinement", "dense_saliency", "short_proposals", "quality"),
     "S8": ("refinement", "dense_saliency", "short_proposals", "boundary_loss", "quality"),
+    "S9": ("refinement", "dense_saliency", "read_out"),
 }
+REPORT_SYSTEMS = tuple(name for name in SYSTEMS if "read_out" not in SYSTEMS[name])
 
 
 def system(name: str) -> ExperimentConfig:
-    """One of the report's systems S1..S8: the baseline plus the parts that its row of the table marks.
+    """One of the systems S1 to S9: the baseline plus the parts that its row of the table marks.
 
     Raises:
         ConfigError: there is no such system.

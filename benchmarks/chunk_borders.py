@@ -23,11 +23,11 @@ import torch
 
 import pipelines.demo
 from amr_model.answer.retriever import answer_rows
-from amr_model.answer.stretches import chunk_starts, iou
+from amr_model.answer.stretches import iou, stretch_starts
 from amr_model.checkpoint import load_model
 from amr_model.data.sets import read_annotations
 from clotho_long.core.command_line import progress
-from clotho_long.core.predictions import RankedWindow
+from clotho_long.core.records import ScoredMoment
 from clotho_long.core.settings import override
 from clotho_long.core.units import Seconds
 from clotho_long.core.work import Workers
@@ -44,7 +44,7 @@ PHASES = 4
 RANKS = (1, 5, 10)
 EVERYTHING = 10**6
 
-Windows = tuple[RankedWindow, ...]
+Windows = tuple[ScoredMoment, ...]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Asked:
     """One query with the borders in one place."""
 
     windows: Windows  # inside the region, best first
-    moments: tuple[RankedWindow, ...]  # true ones inside the region
+    moments: tuple[ScoredMoment, ...]  # true ones inside the region
     phases: tuple[float, ...]  # of the moments: where their middle lies between the starts of two chunks
 
 
@@ -67,18 +67,18 @@ def main(checkpoint: Path, out: Path, minutes: float, chunk: int, places: int, j
     torch.set_num_threads(jobs)
     corpus = long_recordings(out, minutes * 60, jobs)
     network, config = load_model(checkpoint, torch.device("cpu"))
-    config = override(config, [f"targets.audio_max={chunk}"])
+    config = override(config, [f"targets.stretch_rows={chunk}"])
     queries = read_annotations(corpus.annotations_file("test"))
     audio = FeatureStore.open(corpus.features_dir, kind="audio")
     text = FeatureStore.open(corpus.features_dir, kind="text")
     asked: list[list[Asked]] = []
     for query in progress(queries, total=len(queries), label="asking", unit="query", quiet=False):
         rows = audio[query.recording_id]
-        starts = chunk_starts(len(rows), chunk)
+        starts = stretch_starts(len(rows), chunk)
         # away from both ends: chunks begin where the recording does, and the last ends with it
         region = (3 * chunk, len(rows) - 3 * chunk)
         moments = tuple(
-            (moment.onset_s, moment.offset_s, 1.0)
+            ScoredMoment(moment.onset_s, moment.offset_s, 1.0)
             for moment in query.moments
             if region[0] <= (moment.onset_s + moment.offset_s) / 2 < region[1]
         )
@@ -88,13 +88,12 @@ def main(checkpoint: Path, out: Path, minutes: float, chunk: int, places: int, j
             windows = answer_rows(
                 rows[shift:],
                 query.duration_s - shift,
-                query.query,
                 text[query.qid],
                 network,
                 config,
                 num_windows=EVERYTHING,
             )
-            moved = ((onset_s + shift, offset_s + shift, score) for onset_s, offset_s, score in windows)
+            moved = (ScoredMoment(a + shift, b + shift, score) for a, b, score in windows)
             middles_s = [(onset_s + offset_s) / 2 - shift for onset_s, offset_s, _ in moments]
             of_query.append(
                 Asked(

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from amr_model.config import system
-from amr_model.data.sets import temporal_endpoints
+from amr_model.data.collate import temporal_endpoints
 from amr_model.learn.criterion import Criterion
 from amr_model.model import MomentRetriever
 from amr_model.public.presets import compat_lighthouse

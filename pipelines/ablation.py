@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
-from amr_model.config import SYSTEMS, ExperimentConfig
+from amr_model.config import REPORT_SYSTEMS, SYSTEMS, ExperimentConfig
 from amr_model.data.sets import read_annotations
 from amr_model.scoring.metrics import Floats, score_queries
 from amr_model.scoring.report import bootstrap, headline_values
@@ -60,7 +60,7 @@ class AblationSettings:
     pretrain: TrainingSets
     finetune: TrainingSets
     test: LabelledSet
-    systems: tuple[str, ...] = tuple(SYSTEMS)
+    systems: tuple[str, ...] = REPORT_SYSTEMS
     seeds: tuple[int, ...] = (1, 2, 3)
     # shared: S2 to S8 start from one pretraining of S2's network, quality heads fresh; own: each from its own
     pretraining: Literal["shared", "own"] = "shared"

@@ -16,7 +16,7 @@ from amr_model.config import InferenceConfig, TargetConfig
 from amr_model.spans import cxw_to_xx
 from amr_model.tensors import Outputs
 from clotho_long.core.errors import ManifestError
-from clotho_long.core.predictions import RankedWindow
+from clotho_long.core.records import ScoredMoment
 from clotho_long.core.units import Seconds
 
 Floats = npt.NDArray[np.float64]
@@ -31,8 +31,16 @@ def rank_windows(
     num_rows: Integers,
     inference: InferenceConfig,
     targets: TargetConfig,
-) -> list[tuple[RankedWindow, ...]]:
-    """(onset_s, offset_s, score) of each item's windows, best first; arguments as `predict_batch`."""
+) -> list[tuple[ScoredMoment, ...]]:
+    """The scored windows of each item, best first.
+
+    Args:
+        num_rows: valid audio rows of each item.
+        targets: its `time_scale` and `clip_s` say what a fraction of the timeline is worth.
+
+    Raises:
+        ManifestError: the outputs are not finite.
+    """
     duration = np.asarray(durations_s, dtype=np.float64)
     features_s = num_rows * targets.clip_s
     scores, spans_xx = (
@@ -194,10 +202,10 @@ def _ranked(
     return windows, scores, valid
 
 
-def _listed(windows: Floats, scores: Floats, valid: Booleans) -> list[tuple[RankedWindow, ...]]:
+def _listed(windows: Floats, scores: Floats, valid: Booleans) -> list[tuple[ScoredMoment, ...]]:
     return [
         tuple(
-            (onset, offset, float(f"{score:.4f}"))
+            ScoredMoment(onset, offset, float(f"{score:.4f}"))
             for (onset, offset), score, keep in zip(*item, strict=True)
             if keep
         )
@@ -207,13 +215,13 @@ def _listed(windows: Floats, scores: Floats, valid: Booleans) -> list[tuple[Rank
 
 def _reference(
     windows: npt.NDArray[np.float32], scores: Floats, end_s: float, clip_s: Seconds, num_windows: int | None
-) -> tuple[RankedWindow, ...]:
+) -> tuple[ScoredMoment, ...]:
     """One item as Lighthouse does it: decimals by formatting, then clipping, then rounding."""
     order = np.argsort(-scores, kind="stable")
     rows = [[float(f"{value:.4f}") for value in (*windows[i].tolist(), scores[i])] for i in order]
     bounds = np.clip(np.array(rows, dtype=np.float32)[:, :2], 0, end_s)
     rounded = np.rint(bounds / np.float32(clip_s)) * np.float32(clip_s)
     return tuple(
-        (float(onset), float(offset), float(f"{np.float32(row[2]):.4f}"))
+        ScoredMoment(float(onset), float(offset), float(f"{np.float32(row[2]):.4f}"))
         for (onset, offset), row in zip(rounded, rows, strict=True)
     )[:num_windows]

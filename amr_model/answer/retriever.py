@@ -1,7 +1,4 @@
-"""Moments in new recordings: from audio files and sentences to ranked windows.
-
-A recording that is longer than the model was trained on (`audio_max` rows, 300 s) is answered in overlapping
-chunks, see `amr_model.answer.stretches`. What can depend on their borders: see docs/evaluation.md.
+"""Moments in new recordings of any length: from audio files and sentences to scored moments.
 
 The one module of this package that reads audio.
 """
@@ -11,27 +8,28 @@ from __future__ import annotations
 import dataclasses
 import io
 import logging
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from amr_model.answer.run import predict_set
-from amr_model.answer.stretches import ChunkAnswer, chunk_starts, merge
+from amr_model.answer.calibration import Calibration
+from amr_model.answer.readout import ReadoutConfig
+from amr_model.answer.run import Asker, distinct_moments
+from amr_model.answer.stretches import Curve
 from amr_model.config import ExperimentConfig
-from amr_model.data.sets import RetrievalSet
 from amr_model.tensors import Batch, Outputs
 from clotho_long.audio.choice import SoundChoice
 from clotho_long.audio.io import Waveform, probe, stream_mono, write_audio
 from clotho_long.audio.spectrogram import spectrogram, to_png
 from clotho_long.core.errors import ConfigError
 from clotho_long.core.files import atomic_path
-from clotho_long.core.predictions import MAX_RANKED, RankedWindow
-from clotho_long.core.records import Query
+from clotho_long.core.predictions import MAX_RANKED
+from clotho_long.core.records import ScoredMoment
 from clotho_long.core.units import Hertz, Seconds
 from clotho_long.core.work import Workers
 from clotho_long.features.encode import Problem, Recording, encode_recordings
@@ -43,35 +41,44 @@ from clotho_long.features.windows import Convention
 
 logger = logging.getLogger(__name__)
 
-CHUNK_ROWS = 300  # where the settings of the model name no limit
+SCHEMA = 1  # of `Answer.to_json`: raised when a field changes its meaning or goes
+DISTINCT = 0.5  # of two moments that share more of the shorter one, people get the better
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(arbitrary_types_allowed=True))
 class Answer:
-    """Where a recording answers a query, best first."""
+    """Where a recording answers a query, best first; no moment is an answer too: nothing found."""
 
     recording: Path
     query: str
     duration_s: Seconds
-    windows: tuple[RankedWindow, ...]
+    windows: tuple[ScoredMoment, ...]
+    presence: float | None = None  # probability that the recording holds it at all; None: not calibrated
+    curve: Curve | None = dataclasses.field(default=None, repr=False, compare=False)  # [row] logits
 
-    def to_json(self) -> dict[str, Any]:
-        """The answer as JSON-like values."""
+    def to_json(self, made_by: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The answer as JSON-like values, with what made it; docs/evaluation.md says what each field is."""
         return {
+            "schema": SCHEMA,
             "recording": str(self.recording),
             "query": self.query,
             "duration": round(self.duration_s, 3),
+            "presence": self.presence,
             "moments": [
-                {"start": onset_s, "end": offset_s, "score": score}
-                for onset_s, offset_s, score in self.windows
+                {"rank": rank, "start": moment.onset_s, "end": moment.offset_s, "score": moment.score}
+                for rank, moment in enumerate(self.windows, start=1)
             ],
+            **({} if made_by is None else {"made_by": dict(made_by)}),
         }
 
     def to_text(self) -> str:
         """The answer for people: a heading and a line for each moment."""
-        lines = [f"{self.recording}: {self.query}"]
-        for onset_s, offset_s, score in self.windows:
-            lines.append(f"  {_clock(onset_s)} - {_clock(offset_s)}   {score:.4f}")
+        held = "" if self.presence is None else f"  (in this recording: {100 * self.presence:.0f} %)"
+        lines = [f"{self.recording}: {self.query}{held}"]
+        for moment in self.windows:
+            lines.append(f"  {clock(moment.onset_s)} - {clock(moment.offset_s)}   {moment.score:.4f}")
+        if not self.windows:
+            lines.append("  nothing found")
         return "\n".join(lines) + "\n"
 
 
@@ -92,45 +99,95 @@ class Retriever:
     encoder: Encoder
     device: torch.device
     sound: SoundChoice = dataclasses.field(default_factory=SoundChoice)
+    calibration: Calibration | None = None
 
-    def find(self, recording: Path, queries: Sequence[str], *, num_windows: int = MAX_RANKED) -> list[Answer]:
+    def find(
+        self,
+        recording: Path,
+        queries: Sequence[str],
+        *,
+        num_windows: int | None = MAX_RANKED,
+        min_score: float | None = None,
+    ) -> list[Answer]:
         """Answer each query for one recording of any length and format.
+
+        Args:
+            num_windows: moments of an answer; None for all.
+            min_score: moments below are left out; None for the calibrated one, if there is one.
 
         Raises:
             ConfigError: a query is empty.
             AudioError: the recording cannot be read.
             FeatureError: the encoder does not give what the network reads.
         """
-        return self.answer(recording, self.hear(recording), queries, num_windows=num_windows)
+        refuse_empty(queries)
+        heard = self.hear(recording)
+        return self.answer(recording, heard, queries, num_windows=num_windows, min_score=min_score)
 
     def hear(self, recording: Path) -> Encoded:
         """Encode a recording; errors as `find`."""
         return encode_recording(recording, self.encoder, self.config.targets.windows, self.sound)
 
     def answer(
-        self, recording: Path, encoded: Encoded, queries: Sequence[str], *, num_windows: int = MAX_RANKED
+        self,
+        recording: Path,
+        encoded: Encoded,
+        queries: Sequence[str],
+        *,
+        num_windows: int | None = MAX_RANKED,
+        min_score: float | None = None,
     ) -> list[Answer]:
-        """Answer each query for a recording that was heard before; errors as `find`."""
-        if not all(query.strip() for query in queries):
-            raise ConfigError("a query is empty", "--query", "write what you want to hear")
+        """Answer each query for a recording that was heard before; arguments and errors as `find`.
+
+        No two moments of an answer are the same one: of two that share more than half of the shorter, the
+        better stays. (S1 to S4 of the report rank without such a step, and `amr evaluate` leaves it so.)
+        """
+        refuse_empty(queries)
+        least = self.min_score if min_score is None else min_score
+        asker = Asker(
+            network=self.network,
+            config=self.config,
+            device=self.device,
+            calibration=self.calibration,
+            num_moments=None,
+        )
+        found = asker.ask(encoded.rows, encoded.duration_s, encode_texts(queries, self.encoder))
         return [
             Answer(
                 recording=recording,
                 query=query,
                 duration_s=encoded.duration_s,
-                windows=answer_rows(
-                    encoded.rows,
-                    encoded.duration_s,
-                    query,
-                    text,
-                    self.network,
-                    self.config,
-                    num_windows=num_windows,
-                    device=self.device,
+                windows=distinct_moments(
+                    [moment for moment in answer.moments if moment.score >= least],
+                    limit=num_windows,
+                    most=DISTINCT,
                 ),
+                presence=answer.presence,
+                curve=answer.curve,
             )
-            for query, text in zip(queries, encode_texts(queries, self.encoder), strict=True)
+            for query, answer in zip(queries, found, strict=True)
         ]
+
+    @property
+    def readout(self) -> ReadoutConfig:
+        """How curves are read: as calibrated, else by their shape."""
+        return ReadoutConfig() if self.calibration is None else self.calibration.readout
+
+    @property
+    def min_score(self) -> float:
+        """The score from which a moment is an answer: as calibrated for the read-out, else everything is."""
+        by_curve = self.config.inference.readout != "decoder"
+        return self.calibration.min_score if self.calibration is not None and by_curve else 0.0
+
+
+def refuse_empty(queries: Sequence[str]) -> None:
+    """Before anything is encoded.
+
+    Raises:
+        ConfigError: a query is empty, or there is none.
+    """
+    if not queries or not all(query.strip() for query in queries):
+        raise ConfigError("a query is empty", "--query", "write what you want to hear")
 
 
 def listener_for(
@@ -183,55 +240,34 @@ def read_encoded(features_dir: Path, recording: Path, recording_id: str = "") ->
         FeatureError: there are no features of it.
     """
     rows, made_by = read_features(audio_file(features_dir, recording_id or recording.stem), AUDIO_KEY)
-    if duration_s := (made_by or {}).get("duration_s"):
-        return Encoded(rows=rows, duration_s=float(duration_s))
-    # features of earlier versions and of others: decoded for its length, as what a file says may be wrong
-    num_samples = sum(map(len, stream_mono(recording)))
-    return Encoded(rows=rows, duration_s=num_samples / probe(recording).sample_rate_hz)
+    duration_s = (made_by or {}).get("duration_s")
+    if not isinstance(duration_s, int | float):
+        # of earlier versions and of others: decoded for its length, as what a file says of it may be wrong
+        num_samples = sum(map(len, stream_mono(recording)))
+        duration_s = num_samples / probe(recording).sample_rate_hz
+    return Encoded(rows=rows, duration_s=float(duration_s))
 
 
 def answer_rows(
     rows: Features,
     duration_s: Seconds,
-    query: str,
     text: Features,
     network: Callable[[Batch], Outputs],
     config: ExperimentConfig,
     *,
-    num_windows: int = MAX_RANKED,
+    num_windows: int | None = MAX_RANKED,
     device: torch.device | None = None,
-) -> tuple[RankedWindow, ...]:
-    """The windows of one recording, given as features [row, dim], that answer a query [token, dim]."""
-    size = config.targets.audio_max or CHUNK_ROWS
-    starts = chunk_starts(len(rows), size)
-    clip_s = config.targets.clip_s
-    chunks = {str(start): rows[start : start + size] for start in starts}
-    asked = [
-        Query(
-            qid=name,
-            query=query,
-            recording_id=name,
-            # the last chunk ends where the recording ends, the others where their rows end
-            duration_s=duration_s - int(name) * clip_s if int(name) == starts[-1] else len(chunk) * clip_s,
-            moments=(),
-        )
-        for name, chunk in chunks.items()
-    ]
-    data = RetrievalSet(asked, chunks, dict.fromkeys(chunks, text), config, device=device)
-    predictions = predict_set(network, data, config)
-    if len(starts) == 1:
-        return predictions[0].windows[:num_windows]
-    answers = []
-    for start, prediction in zip(starts, predictions, strict=True):
-        shift_s = start * clip_s
-        answers.append(
-            ChunkAnswer(
-                onset_s=shift_s if start > 0 else -math.inf,
-                offset_s=shift_s + size * clip_s if start != starts[-1] else math.inf,
-                windows=tuple((a + shift_s, b + shift_s, score) for a, b, score in prediction.windows),
-            )
-        )
-    return merge(answers, grid_s=clip_s, num_windows=num_windows)
+    calibration: Calibration | None = None,
+) -> tuple[ScoredMoment, ...]:
+    """The moments of one recording, given as features [row, dim], that answer a query [token, dim]."""
+    asker = Asker(
+        network=network,
+        config=config,
+        device=device or torch.device("cpu"),
+        calibration=calibration,
+        num_moments=num_windows,
+    )
+    return asker.ask(rows, duration_s, [text])[0].moments
 
 
 def cut_moments(
@@ -246,8 +282,8 @@ def cut_moments(
     pieces: list[list[Waveform]] = [[] for _ in answer.windows]
     start = 0
     for block in stream_mono(answer.recording, channels=choice.channels, track=choice.track):
-        for place, (onset_s, offset_s, _) in enumerate(answer.windows):
-            low, high = (round(edge * rate_hz) - start for edge in (onset_s, offset_s))
+        for place, moment in enumerate(answer.windows):
+            low, high = (round(edge * rate_hz) - start for edge in (moment.onset_s, moment.offset_s))
             if low < len(block) and high > 0:
                 pieces[place].append(block[max(low, 0) : high].copy())
         start += len(block)
@@ -281,13 +317,17 @@ def plot_answers(answers: Sequence[Answer], path: Path) -> None:
         figure.savefig(part, dpi=120)
 
 
-def _clock(time_s: Seconds) -> str:
-    return f"{int(time_s) // 60:3d}:{time_s % 60:04.1f}"
+def clock(time_s: Seconds) -> str:
+    """h:mm:ss.t, for people; tenths are rounded before they carry."""
+    tenths = round(time_s * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest // 10:02d}.{rest % 10}"
 
 
 def _write_cut(
-    folder: Path, stem: str, rank: int, window: RankedWindow, pieces: list[Waveform], rate_hz: Hertz
+    folder: Path, stem: str, rank: int, moment: ScoredMoment, pieces: list[Waveform], rate_hz: Hertz
 ) -> Path:
-    path = folder / f"{stem}-{rank:02d}-{window[0]:g}-{window[1]:g}s.wav"
+    path = folder / f"{stem}-{rank:02d}-{moment.onset_s:g}-{moment.offset_s:g}s.wav"
     write_audio(path, np.concatenate(pieces), rate_hz)
     return path

@@ -1,9 +1,10 @@
-"""A long recording in overlapping chunks, and one answer from the answers of all of them.
+"""A long recording in overlapping stretches, and one answer from what is said of all of them.
 
-A network is asked about stretches of the length that it learnt on. What it says of a place hangs on the
-stretch around it, so every place is asked about in several chunks, and their windows are put together as in
-weighted boxes fusion (Solovyev et al., 2021): edges are means weighted by score, and a score is the mean over
-the chunks that hold the window whole, 0 from one that does not see it.
+A network is asked about stretches of the length that it learnt on. What it says of a place depends on the
+stretch around it, so every place is asked about in several. Their curves are joined into one (`join`), and a
+decoder's windows are put together as in weighted boxes fusion (Solovyev et al., 2021): edges are means
+weighted by score, and a score is the mean over the stretches that hold the window whole, 0 from one that does
+not see it.
 """
 
 from __future__ import annotations
@@ -11,58 +12,87 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 from pydantic.dataclasses import dataclass
 
-from clotho_long.core.predictions import RankedWindow
+from amr_model.answer.readout import distinct
+from clotho_long.core.records import ScoredMoment
 from clotho_long.core.units import Seconds
 
-VIEWS = 3  # chunks that hold a place, away from both ends of the recording
-SAME_MOMENT_IOU = 0.5  # windows of different chunks that overlap at least so much mean the same
+Curve = npt.NDArray[np.float32]
+
+VIEWS = 3  # stretches that hold a place, away from both ends of the recording
+SAME_MOMENT_IOU = 0.5  # windows of different stretches that overlap at least so much mean the same
 DUPLICATE_IOU = 0.7  # answers that overlap more are one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkAnswer:
-    """What the network says of one chunk, in seconds of the recording."""
+class StretchAnswer:
+    """What the network says of one stretch, in seconds of the recording."""
 
-    onset_s: Seconds  # of the chunk; minus infinity where the recording begins
+    onset_s: Seconds  # of the stretch; minus infinity where the recording begins
     offset_s: Seconds  # plus infinity where it ends
-    windows: tuple[RankedWindow, ...]
+    windows: tuple[ScoredMoment, ...]
 
 
-def chunk_starts(num_rows: int, size: int) -> list[int]:
-    """First rows of overlapping chunks of `size` rows; the last one ends with the recording."""
+def stretch_starts(num_rows: int, size: int) -> list[int]:
+    """First rows of overlapping stretches of `size` rows; the last one ends with the recording."""
     if num_rows <= size:
         return [0]
     return [*range(0, num_rows - size, max(1, size // VIEWS)), num_rows - size]
 
 
-def merge(chunks: Sequence[ChunkAnswer], *, grid_s: Seconds, num_windows: int) -> tuple[RankedWindow, ...]:
-    """The windows of all chunks as one answer, best first.
+def join(curves: Sequence[Curve], starts: Sequence[int], num_rows: int) -> Curve:
+    """[row] one curve of the whole recording: the mean of what the stretches say of a row.
+
+    A stretch is trusted most in its middle, where it sees both sides of a moment, and hardly at its ends: the
+    weights are a triangle. So no border is left, at which a moment would be cut. Where only one stretch
+    reaches, at both ends of the recording, it is taken as it is.
 
     Args:
-        chunks: in order of time.
+        curves: of each stretch, [row].
+        starts: first row of each stretch; together they cover all rows.
+    """
+    total, weight = np.zeros(num_rows), np.zeros(num_rows)
+    for start, curve in zip(starts, curves, strict=True):
+        ramp = np.arange(1, len(curve) + 1)
+        trust = np.minimum(ramp, ramp[::-1]).astype(np.float64)
+        total[start : start + len(curve)] += trust * curve
+        weight[start : start + len(curve)] += trust
+    joined: Curve = (total / weight).astype(np.float32)
+    return joined
+
+
+def merge(
+    stretches: Sequence[StretchAnswer], *, grid_s: Seconds, num_windows: int | None
+) -> tuple[ScoredMoment, ...]:
+    """The windows of all stretches as one answer, best first.
+
+    Args:
+        stretches: in order of time.
         grid_s: edges are rounded to multiples of it.
     """
-    found = [window for place in range(len(chunks)) for window in _in_the_light_of_others(chunks, place)]
-    found.sort(key=lambda window: -window[2])  # stable: of equals the earlier chunk's
-    kept: list[RankedWindow] = []
-    for onset_s, offset_s, score in found:
-        window = (_rounded(onset_s, grid_s), _rounded(offset_s, grid_s), round(score, 4))
-        if all(iou(window, better) <= DUPLICATE_IOU for better in kept):
-            kept.append(window)
-        if len(kept) == num_windows:
-            break
-    return tuple(kept)
+    found = [window for place in range(len(stretches)) for window in _with_other_views(stretches, place)]
+    found.sort(key=lambda window: -window.score)  # stable: of equals the earlier stretch's
+    rounded = [
+        ScoredMoment(_rounded(onset_s, grid_s), _rounded(offset_s, grid_s), round(score, 4))
+        for onset_s, offset_s, score in found
+    ]
+    spans = np.array([moment[:2] for moment in rounded]).reshape(-1, 2)
+    kept = distinct(spans, limit=num_windows, most=DUPLICATE_IOU, overlap="union")
+    return tuple(rounded[place] for place in kept)
 
 
-def _in_the_light_of_others(chunks: Sequence[ChunkAnswer], place: int) -> list[RankedWindow]:
-    """The windows of one chunk, each put together with what the chunks that hold it whole say of it."""
-    own = chunks[place]
-    near = [chunk for chunk in chunks if chunk.onset_s < own.offset_s and chunk.offset_s > own.onset_s]
+def _with_other_views(stretches: Sequence[StretchAnswer], place: int) -> list[ScoredMoment]:
+    """The windows of one stretch, each put together with what the stretches that hold it whole say of it."""
+    own = stretches[place]
+    near = [
+        stretch for stretch in stretches if stretch.onset_s < own.offset_s and stretch.offset_s > own.onset_s
+    ]
     result = []
     for window in own.windows:
-        views = [chunk for chunk in near if _holds(chunk, window)]
+        views = [stretch for stretch in near if _holds(stretch, window)]
         if not views:  # too long for any of them
             result.append(window)
         elif _holds(own, window):  # else it may be part of a moment that one of the others holds
@@ -70,30 +100,31 @@ def _in_the_light_of_others(chunks: Sequence[ChunkAnswer], place: int) -> list[R
     return result
 
 
-def _holds(chunk: ChunkAnswer, window: RankedWindow) -> bool:
-    """Whether a window lies inside a chunk and touches no border beyond which it might go on."""
-    return chunk.onset_s < window[0] and window[1] < chunk.offset_s
+def _holds(stretch: StretchAnswer, window: ScoredMoment) -> bool:
+    """Whether a window lies inside a stretch and touches no border beyond which it might go on."""
+    return stretch.onset_s < window.onset_s and window.offset_s < stretch.offset_s
 
 
-def _fused(window: RankedWindow, views: Sequence[ChunkAnswer]) -> RankedWindow:
-    """The mean over the chunks of the best window of each that means the same."""
+def _fused(window: ScoredMoment, views: Sequence[StretchAnswer]) -> ScoredMoment:
+    """The mean over the stretches of the best window of each that means the same."""
     same = []
-    for chunk in views:
-        theirs = [other for other in chunk.windows if _holds(chunk, other)]
+    for stretch in views:
+        theirs = [other for other in stretch.windows if _holds(stretch, other)]
         agreeing = [other for other in theirs if iou(window, other) >= SAME_MOMENT_IOU]
         if agreeing:
-            same.append(max(agreeing, key=lambda other: other[2]))
-    total = sum(score for *_, score in same)
+            same.append(max(agreeing, key=lambda other: other.score))
+    total = sum(other.score for other in same)
     if total == 0:
         return window
-    onset_s, offset_s = (sum(other[edge] * other[2] for other in same) / total for edge in (0, 1))
-    return onset_s, offset_s, total / len(views)
+    onset_s = sum(other.onset_s * other.score for other in same) / total
+    offset_s = sum(other.offset_s * other.score for other in same) / total
+    return ScoredMoment(onset_s, offset_s, total / len(views))
 
 
-def iou(one: RankedWindow, other: RankedWindow) -> float:
+def iou(one: ScoredMoment, other: ScoredMoment) -> float:
     """How much of what two windows cover both cover."""
-    both = min(one[1], other[1]) - max(one[0], other[0])
-    return max(0.0, both) / (max(one[1], other[1]) - min(one[0], other[0]))
+    both = min(one.offset_s, other.offset_s) - max(one.onset_s, other.onset_s)
+    return max(0.0, both) / (max(one.offset_s, other.offset_s) - min(one.onset_s, other.onset_s))
 
 
 def _rounded(time_s: Seconds, grid_s: Seconds) -> Seconds:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from amr_model.cli.options import (
+    EXISTING_FILE,
     EXISTING_PATH,
     FILE,
     FOLDER,
@@ -23,23 +24,24 @@ from amr_model.cli.options import (
     set_option,
 )
 from clotho_long.core.command_line import common_options, progress, set_up_logging, sound_options
-from clotho_long.core.errors import AudioError, ClothoLongError
+from clotho_long.core.errors import AudioError, ClothoLongError, ConfigError
 
 if TYPE_CHECKING:
-    from amr_model.answer.retriever import Answer, Encoded
+    from amr_model.answer.retriever import Answer, Encoded, Retriever
     from amr_model.public.renaming import CrossMask
+    from clotho_long.audio.choice import SoundChoice
 
 
 @click.command()
 @click.argument("paths", metavar="RECORDING...", nargs=-1, required=True, type=EXISTING_PATH)
 @click.option(
     "--query",
-    "queries",
-    required=True,
+    "spoken",
     multiple=True,
-    callback=lambda _, __, texts: tuple(map(one_query, texts)),
+    callback=lambda context, option, texts: tuple(one_query(text) for text in texts),
     help="A sentence; may be repeated.",
 )
+@click.option("--queries", "query_file", type=EXISTING_FILE, help="A text file with a sentence on each line.")
 @click.option("--checkpoint", required=True, type=FILE, help="Ours, or a public one.")
 @click.option("--encoder", help="Encoder of the features.  [default: the checkpoint's]")
 @click.option("--weights", type=FILE, help="Weights of the encoder.  [default: those found or downloaded]")
@@ -49,12 +51,20 @@ if TYPE_CHECKING:
     type=FOLDER,
     help="Keep the recordings' features here; what is there is not made again.",
 )
-@click.option("--top", type=click.IntRange(1, 10), default=5, show_default=True, help="Moments to report.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object for each recording and query.")
+@click.option(
+    "--top", type=click.IntRange(min=1), default=5, show_default=True, help="Moments to report, at most."
+)
+@click.option(
+    "--min-score",
+    type=click.FloatRange(0, 1),
+    help="Leave out moments below.  [default: the calibrated one if the checkpoint has it, else 0]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, an object a line, recording by query.")
 @click.option(
     "--plot", "plot_file", type=FILE, callback=picture_file, help="Draw the moments into this picture."
 )
 @click.option("--cut", "cut_folder", type=FOLDER, help="Write the moments as wav files into this folder.")
+@click.option("--curve", "curve_folder", type=FOLDER, help="Write the curves as npz into this folder.")
 @cross_mask_option
 @sound_options
 @set_option
@@ -63,15 +73,18 @@ if TYPE_CHECKING:
 def predict(
     *,
     paths: Sequence[Path],
-    queries: Sequence[str],
+    spoken: Sequence[str],
+    query_file: Path | None,
     checkpoint: Path,
     encoder: str | None,
     weights: Path | None,
     features_dir: Path | None,
     top: int,
+    min_score: float | None,
     as_json: bool,
     plot_file: Path | None,
     cut_folder: Path | None,
+    curve_folder: Path | None,
     cross_mask: CrossMask | None,
     channels: Any,
     track: int | None,
@@ -83,37 +96,56 @@ def predict(
     """Find the moments of recordings that sentences describe. Any length, any audio or video format.
 
     A folder stands for the recordings in it. With --features a second question about the same recordings is
-    answered without encoding them again, and the first one uses all cores for them.
+    answered without encoding them again, and the first one uses all cores for them. Answers are printed as
+    each recording is done. "nothing found" is an answer: no moment reaches --min-score.
 
     \b
     For example:
       amr predict street.mp3 --query "a dog barks" --query "a tram passes" \\
           --checkpoint run/checkpoint-best.pt --plot street.png --cut moments
-      amr predict walks/ --features heard --query "a bell rings" --checkpoint run/checkpoint-best.pt
+      amr predict walks/ --features heard --queries sounds.txt --checkpoint run/checkpoint-best.pt \\
+          --top 100 --min-score 0.4 --json
     """
-    from amr_model.answer.retriever import Retriever, encode_into, listener_for, plot_answers, read_encoded
-    from amr_model.checkpoint import load_model
+    from amr_model.answer.retriever import (
+        Retriever,
+        encode_into,
+        listener_for,
+        plot_answers,
+        read_encoded,
+        refuse_empty,
+    )
+    from amr_model.checkpoint import load_calibrated
     from clotho_long.audio.choice import SoundChoice
     from clotho_long.core.work import Workers
     from clotho_long.features.recordings import audio_files, search
 
     set_up_logging(quiet=quiet)
+    queries = [*spoken, *_lines_of(query_file)]
+    refuse_empty(queries)
     watch = functools.partial(progress, quiet=quiet)
     where = chosen_device(device, jobs)
-    network, config = load_model(checkpoint, where, cross_mask=cross_mask)
+    network, config, calibration = load_calibrated(checkpoint, where, cross_mask=cross_mask)
     config = override_answering(config, overrides)
-    ears = listener_for(config, name=encoder, weights=weights, device=where)
+    chosen = listener_for(config, name=encoder, weights=weights, device=where)
     sound = SoundChoice(channels=channels, track=track)
-    retriever = Retriever(network=network, config=config, encoder=ears.load(), device=where, sound=sound)
+    retriever = Retriever(
+        network=network,
+        config=config,
+        encoder=chosen.load(),
+        device=where,
+        sound=sound,
+        calibration=calibration,
+    )
+    made_by = _made_by(retriever, checkpoint)
     recordings, problems = audio_files(paths)
     hear: Callable[[Path], Encoded] = retriever.hear
     if features_dir is not None:
-        found = search(paths, sound=sound)
+        there = search(paths, sound=sound)
         workers = Workers(jobs=jobs, watch=watch)
-        failed = encode_into(features_dir, found.recordings, ears, config.targets.windows, workers)
-        problems = [*found.problems, *failed]
+        failed = encode_into(features_dir, there.recordings, chosen, config.targets.windows, workers)
+        problems = [*there.problems, *failed]
         left_out = {problem.item for problem in failed}
-        ids = {path: name for path, name in found.ids.items() if name not in left_out}
+        ids = {path: name for path, name in there.ids.items() if name not in left_out}
         recordings = [path for path in recordings if path in ids]
 
         def hear_kept(path: Path) -> Encoded:
@@ -121,31 +153,92 @@ def predict(
 
         hear = hear_kept
     lines = [str(problem) for problem in problems]
-    answers: list[Answer] = []
+    prefix_of = _prefixes(recordings)
+    everything: list[Answer] = []
     for recording in watch(recordings, total=len(recordings), label="listening", unit="recording"):
         try:
-            answers += retriever.answer(recording, hear(recording), queries, num_windows=top)
+            answers = retriever.answer(
+                recording, hear(recording), queries, num_windows=top, min_score=min_score
+            )
         except AudioError as error:  # the others are answered all the same
             lines.append(str(error))
-    for answer in answers:
-        click.echo(json.dumps(answer.to_json()) if as_json else answer.to_text(), nl=as_json)
-    if cut_folder is not None:
-        _cut(answers, cut_folder, num_queries=len(queries), sound=sound)
-    if plot_file is not None and answers:
-        plot_answers(answers, plot_file)
+            continue
+        # now, not at the end: what was answered is not lost to Ctrl-C or to a later recording
+        for answer in answers:
+            click.echo(
+                json.dumps(answer.to_json(made_by), ensure_ascii=False) if as_json else answer.to_text(),
+                nl=as_json,
+            )
+        if cut_folder is not None:
+            _cut(answers, cut_folder, prefix=prefix_of[recording], sound=sound)
+        if curve_folder is not None:
+            _write_curves(answers, curve_folder / f"{prefix_of[recording]}{recording.stem}.npz", retriever)
+        if plot_file is not None:
+            everything += answers
+    if plot_file is not None and everything:
+        plot_answers(everything, plot_file)
     _refuse(lines)
 
 
-def _cut(answers: Sequence[Answer], folder: Path, *, num_queries: int, sound: SoundChoice) -> None:
-    """Write the moments of all answers, which come recording by recording; no cut replaces another one."""
+def _lines_of(file: Path | None) -> list[str]:
+    """The sentences of a file, one a line; empty lines are none."""
+    if file is None:
+        return []
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError("is not UTF-8 text", file, "save it as UTF-8, a sentence a line") from None
+    found = [line.strip() for line in text.splitlines() if line.strip()]
+    if not found:
+        raise ConfigError("holds no sentence", file, "write what you want to hear, a sentence a line")
+    return found
+
+
+def _made_by(retriever: Retriever, checkpoint: Path) -> dict[str, str]:
+    """What a result is to be traced back to."""
+    from importlib import metadata
+
+    from clotho_long.core.files import fingerprint_file
+
+    try:
+        version = metadata.version("audio-moment-retrieval")
+    except metadata.PackageNotFoundError:  # from a checkout
+        version = "not installed"
+    return {
+        "model": retriever.config.system,
+        "readout": retriever.config.inference.readout,
+        "checkpoint": fingerprint_file(checkpoint),
+        "encoder": retriever.encoder.name,
+        "version": version,
+    }
+
+
+def _prefixes(recordings: Sequence[Path]) -> dict[Path, str]:
+    """What the files made of each recording begin with: nothing, unless two are of one name."""
+    distinct = list(dict.fromkeys(recordings))
+    same_names = len({path.stem for path in distinct}) < len(distinct)
+    return {path: f"r{at}-" if same_names else "" for at, path in enumerate(distinct, start=1)}
+
+
+def _cut(answers: Sequence[Answer], folder: Path, *, prefix: str, sound: SoundChoice) -> None:
+    """Write the moments of one recording's answers; no cut replaces another one."""
     from amr_model.answer.retriever import cut_moments
 
-    recordings = list(dict.fromkeys(answer.recording for answer in answers))
-    same_names = len({path.stem for path in recordings}) < len(recordings)
-    for number, answer in enumerate(answers):
-        prefix = f"r{recordings.index(answer.recording) + 1}-" if same_names else ""
-        prefix += f"q{number % num_queries + 1}-" if num_queries > 1 else ""
-        cut_moments(answer, folder, prefix=prefix, sound=sound)
+    for number, answer in enumerate(answers, start=1):
+        own = f"{prefix}q{number}-" if len(answers) > 1 else prefix
+        cut_moments(answer, folder, prefix=own, sound=sound)
+
+
+def _write_curves(answers: Sequence[Answer], file: Path, retriever: Retriever) -> None:
+    from amr_model.answer.curves import write_curves
+
+    write_curves(
+        file,
+        [answer.query for answer in answers],
+        [answer.curve for answer in answers if answer.curve is not None],
+        readout=retriever.readout,
+        row_s=retriever.config.targets.clip_s,
+    )
 
 
 def _refuse(problems: Sequence[str]) -> None:

@@ -39,7 +39,7 @@ READ_FROM_FEATURES = ("targets.encoder", "targets.windows")
 @click.command()
 @once_option(
     "--system",
-    help="One of the report's systems, S1 to S8, or a public baseline as it was trained: "
+    help="One of the report's systems S1 to S8, S9, or a public baseline as it was trained: "
     "lighthouse-qd_detr, lighthouse-uvcom, dcase-baseline.  [default: the settings of --init]",
 )
 @once_option("--config", "config_file", type=EXISTING_FILE, help="Settings in YAML, such as RUN/config.yml.")
@@ -260,7 +260,7 @@ def _settings(
         return load_experiment(config_file)
     if init is not None:
         return load_checkpoint(init, cross_mask=cross_mask).config
-    raise click.UsageError("no settings are named; give --system S1 to S8, or --config FILE.yml")
+    raise click.UsageError("no settings are named; give --system S1 to S9, or --config FILE.yml")
 
 
 def _check_init(config: ExperimentConfig, init: Path, cross_mask: CrossMask | None) -> list[str]:

@@ -5,6 +5,7 @@ The only preprocessing there is: training, evaluation and prediction share it.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from typing import Protocol
@@ -53,10 +54,11 @@ class PaddedRows:
         for item, length in zip(items, self.lengths, strict=True):
             if length == 0:
                 raise FeatureError(f"the features of {item!r} have no rows", "features", "extract them again")
-        self._source, self._items, self._dim = source, items, dim
+        self._source, self._items, self._dim = source, list(items), dim
         self._max_rows, self._normalise = max_rows, normalise
-        self._starts = np.concatenate([[0], np.cumsum(self.lengths)])
-        self.num_bytes = 4 * dim * (int(self._starts[-1]) + 1)
+        ends = np.cumsum(self.lengths)
+        self._begins, self._padding = ends - self.lengths, int(ends[-1])  # rows in memory
+        self.num_bytes = 4 * dim * (self._padding + 1)
         self._flat = self._in_memory() if self.num_bytes < HOST_SHARE * _physical_bytes() else None
 
     def move(self, device: torch.device) -> None:
@@ -76,11 +78,23 @@ class PaddedRows:
             return rows.to(device), self._mask(items, length, device)
         # only two numbers an item travel to the device, which finds the rows itself
         mask = self._mask(items, length, self._flat.device)
-        starts = torch.from_numpy(self._starts[items]).to(self._flat.device)
+        starts = torch.from_numpy(self._begins[items]).to(self._flat.device)
         steps = torch.arange(mask.shape[1], device=self._flat.device)
-        places = torch.where(mask, starts[:, None] + steps, int(self._starts[-1]))
+        places = torch.where(mask, starts[:, None] + steps, self._padding)
         rows = self._flat.index_select(0, places.flatten()).view(*mask.shape, self._dim)
         return rows.to(device), mask.to(device)
+
+    def taken(self, items: Indices) -> PaddedRows:
+        """Some of the items, in this order; what lies in memory is shared."""
+        other = copy.copy(self)
+        other.lengths, other.full_lengths = self.lengths[items], self.full_lengths[items]
+        other._items = [self._items[item] for item in items]
+        other._begins = self._begins[items]
+        return other
+
+    def whole(self, item: int) -> Features:
+        """[row, dim] of one item, prepared, to its end: `max_rows` does not cut it."""
+        return prepare_rows(self._source[self._items[item]], max_rows=None, normalise=self._normalise)
 
     def _mask(self, items: Indices, length: int, device: torch.device) -> Tensor:
         lengths = torch.from_numpy(self.lengths[items])
@@ -91,9 +105,10 @@ class PaddedRows:
         return prepare_rows(rows, max_rows=self._max_rows, normalise=self._normalise)
 
     def _in_memory(self) -> Tensor:
-        flat = np.zeros((self._starts[-1] + 1, self._dim), dtype=np.float32)
+        flat = np.zeros((self._padding + 1, self._dim), dtype=np.float32)
         for item in range(len(self._items)):
-            flat[self._starts[item] : self._starts[item + 1]] = self._prepared(item)
+            begin = self._begins[item]
+            flat[begin : begin + self.lengths[item]] = self._prepared(item)
         return torch.from_numpy(flat)
 
 

@@ -6,6 +6,7 @@ The same preprocessing serves training, evaluation and prediction. After Lightho
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from amr_model.config import ExperimentConfig, TargetConfig
+from amr_model.data.collate import collate
 from amr_model.data.corpora import Corpus, CorpusFiles, drawn_queries, joined
 from amr_model.data.rows import Indices, PaddedRows, Rows
 from amr_model.data.sources import Source
@@ -27,6 +28,7 @@ from clotho_long.core.annotations import read_annotations as read_annotations  #
 from clotho_long.core.errors import FeatureError, ManifestError
 from clotho_long.core.records import Query
 from clotho_long.core.seeds import generator
+from clotho_long.features.files import Features
 from clotho_long.features.store import FeatureStore
 from clotho_long.features.windows import same_places
 
@@ -56,7 +58,8 @@ class LoadReport:
             f"{self.without_moments} queries without a moment: all background": self.without_moments,
             f"{self.other_length} recordings whose features are not as long as annotated "
             f"(largest difference {self.largest_difference_s:+.2f} s)": self.other_length,
-            f"{self.cut_recordings} recordings cut to audio_max rows": self.cut_recordings,
+            f"{self.cut_recordings} recordings longer than audio_max rows (training hears their start, "
+            "answers come from all of them)": self.cut_recordings,
             f"{self.cut_queries} queries cut to text_max tokens": self.cut_queries,
             f"{self.windows.past_recording} windows end after the recording": self.windows.past_recording,
             f"{self.windows.past_features} windows end after the features": self.windows.past_features,
@@ -208,25 +211,67 @@ class RetrievalSet:
         """
         mine = indices[part]
         longest = int(self.num_rows[indices].max())
-        audio, audio_mask = self._audio.gather(self._recording[mine], self.device, length=longest)
-        text, text_mask = self._text.gather(indices, self.device)
+        audio = self._audio.gather(self._recording[mine], self.device, length=longest)
+        text = self._text.gather(indices, self.device)
         recording = self._recording[indices]
         same_recording = recording[:, None] == recording
         caption = self._caption[indices]
         other = ~(same_recording | (caption[:, None] == caption))
         negative = negative_index(other) if self._distinct else (np.arange(len(indices)) + 1) % len(indices)
-        return Batch(
-            audio=audio,
-            audio_mask=audio_mask,
-            tef=temporal_endpoints(torch.from_numpy(self.num_rows[mine]).to(self.device), audio_mask),
-            text=text,
-            text_mask=text_mask,
+        return collate(
+            audio,
+            text,
             negative_index=torch.from_numpy(negative[part]).to(self.device),
             same_recording=torch.from_numpy(same_recording).to(self.device),
             first=part.indices(len(indices))[0],
             qids=tuple(self.queries[index].qid for index in mine),
             recording_ids=tuple(self.queries[index].recording_id for index in mine),
         )
+
+    @property
+    def full_num_rows(self) -> Indices:
+        """[query] rows of each query's recording, those included that `audio_max` cuts."""
+        return self._audio.full_lengths[self._recording]
+
+    def whole(self, index: int) -> tuple[Features, Features]:
+        """[row, dim] of a query's recording to its end and [token, dim] of its text, as the network reads."""
+        return self._audio.whole(int(self._recording[index])), self.whole_text(index)
+
+    def whole_text(self, index: int) -> Features:
+        """[token, dim] of a query's text; `text_max` cuts it here as well."""
+        return self._text.whole(index)[: self._text.lengths[index]]
+
+    def asked_elsewhere(self, rng: np.random.Generator) -> RetrievalSet | None:
+        """The same queries, each asked of another recording of the set, which does not hold it.
+
+        A recording is taken to hold what its own captions say, and nothing else. Captions that all other
+        recordings share are left out; None if no query is left. To be answered, not to be trained on.
+        """
+        holders: dict[int, set[int]] = {}
+        for caption, place in zip(self._caption.tolist(), self._recording.tolist(), strict=True):
+            holders.setdefault(caption, set()).add(place)
+        kept, chosen = [], []
+        for index, caption in enumerate(self._caption.tolist()):
+            free = len(self._recording_ids) - len(holders[caption])
+            if free > 0:
+                place = int(rng.integers(free))
+                for taken in sorted(holders[caption]):
+                    place += place >= taken
+                kept.append(index)
+                chosen.append(place)
+        if not kept:
+            return None
+        duration = {query.recording_id: query.duration_s for query in self.queries}
+        names = [self._recording_ids[place] for place in chosen]
+        other = copy.copy(self)  # the features are shared
+        other.queries = tuple(
+            dataclasses.replace(self.queries[index], recording_id=name, duration_s=duration[name], moments=())
+            for index, name in zip(kept, names, strict=True)
+        )
+        other._recording, other._caption = np.array(chosen), self._caption[kept]
+        other._text = self._text.taken(np.array(kept))
+        other.num_rows = self._audio.lengths[other._recording]
+        return other
 
     def batch_targets(self, targets: Targets, indices: Indices, part: slice = ALL) -> Targets:
         """What `draw_targets` says of a part of these queries, cut to the longest recording and most windows
@@ -277,14 +322,6 @@ def features_made_by(features_dir: Path, queries: Sequence[Query]) -> dict[str, 
     """The `encoder` and `windows` that the features of these queries were made with, if they say so."""
     store = FeatureStore.open(features_dir, kind="audio", ids={query.recording_id for query in queries})
     return _maker(store.made_by)
-
-
-def temporal_endpoints(num_rows: Tensor, mask: Tensor) -> Tensor:
-    """[item, clip, 2] where clip i of n starts and ends: (i/n, i/n + 1/n), 0 on padding."""
-    count = num_rows.float()[:, None]
-    start = torch.arange(mask.shape[1], device=mask.device, dtype=torch.float32) / count
-    # this form and not (i + 1)/n: the weights were trained on its rounding
-    return torch.stack([start, start + 1.0 / count], dim=2) * mask[:, :, None]
 
 
 def negative_index(other: npt.NDArray[np.bool_]) -> Indices:

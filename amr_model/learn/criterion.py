@@ -15,6 +15,7 @@ from torch import Tensor
 from amr_model.config import ExperimentConfig, LossConfig
 from amr_model.learn.distributed import Total, alone
 from amr_model.learn.losses.boundary import boundary_loss
+from amr_model.learn.losses.frame import frame_term
 from amr_model.learn.losses.labels import class_error, label_loss
 from amr_model.learn.losses.quality import banded_quality_loss, matched_quality_loss
 from amr_model.learn.losses.saliency import all_pairs_term, negative_term, pair_term, ranking_term
@@ -77,6 +78,10 @@ def _quality(scored: Scored) -> Tensor:
     return banded_quality_loss(scored.outputs, scored.targets, scored.total)
 
 
+def _frame(scored: Scored) -> Tensor:
+    return frame_term(scored.outputs, scored.targets, scored.batch, scored.config, scored.total)
+
+
 def _boundary(scored: Scored) -> Tensor:
     assert scored.uniforms is not None  # our own loop forgot to draw them
     return boundary_loss(scored.outputs, scored.targets, scored.uniforms, scored.config, scored.total)
@@ -87,7 +92,12 @@ Term = Callable[[Scored], Tensor]
 # Of every system: computed, and logged, whatever their weight.
 BASE_TERMS: dict[str, Term] = {"span": _span, "giou": _giou, "label": _label, "saliency": _saliency}
 # Of some: not computed where their weight is 0.
-OPTIONAL_TERMS: dict[str, Term] = {"similarity": _similarity, "quality": _quality, "boundary": _boundary}
+OPTIONAL_TERMS: dict[str, Term] = {
+    "similarity": _similarity,
+    "quality": _quality,
+    "frame": _frame,
+    "boundary": _boundary,
+}
 
 
 @dataclass(frozen=True)

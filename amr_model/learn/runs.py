@@ -30,8 +30,9 @@ BEST, LAST = "checkpoint-best.pt", "checkpoint-last.pt"
 SETTINGS, RECORD, HISTORY, PREDICTIONS = "config.yml", "run.json", "metrics.jsonl", "predictions-valid.jsonl"
 LOCK, OWNER = ".lock", ".lock-owner"
 
-# Settings that may be changed while a run goes on: a longer run, or more frequent saving.
-FREE = {("train", "epochs"), ("train", "save_every_s")}
+# Settings that may be changed while a run goes on: a longer run, more frequent saving; `stretch_rows` follows
+# from the training set.
+FREE = {("train", "epochs"), ("train", "save_every_s"), ("targets", "stretch_rows")}
 # What `atomic_path` has not finished. Under the lock of a run its writer is dead.
 UNFINISHED = re.compile(r"\..+\.([0-9a-f]{4}-\d+-)?[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
 

@@ -8,6 +8,7 @@ queries, the labels drawn, dropout and boundary negatives all depend on (seed, e
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import json
 import logging
@@ -21,6 +22,8 @@ import torch
 import yaml
 from torch import Tensor
 
+from amr_model.answer.calibrate import calibrate
+from amr_model.answer.run import Asker
 from amr_model.checkpoint import (
     Checkpoint,
     TrainingState,
@@ -119,6 +122,7 @@ def _train(
     resume: bool,
     on_step: Callable[[int, int], None] | None,
 ) -> Trained:
+    config = _noting_stretch(config, train_set)
     settings = config.train
     before = earlier(run, config, resume=resume)
     facts = made_of(train_set, valid_set, init)
@@ -227,7 +231,28 @@ def _train(
             saved_at = time.monotonic()
     if mine.is_first:
         curves.draw(history)
+        _calibrate(run / BEST, model, valid_set)
     return _summary(run, history, settings.select_by)
+
+
+def _noting_stretch(config: ExperimentConfig, train_set: RetrievalSet) -> ExperimentConfig:
+    """The settings with the length of the longest recording to learn on: it is never asked about more."""
+    rows = int(train_set.num_rows.max())
+    return dataclasses.replace(config, targets=dataclasses.replace(config.targets, stretch_rows=rows))
+
+
+def _calibrate(best: Path, model: MomentRetriever, valid_set: RetrievalSet) -> None:
+    """Fit how the best model's curve is read, if that is how it answers, unless that is done."""
+    checkpoint = load_checkpoint(best)
+    config = checkpoint.config
+    if config.inference.readout == "decoder" or checkpoint.calibration is not None:
+        return
+    load_weights(model, checkpoint.model, where=best)
+    asker = Asker(network=model.eval(), config=config, device=valid_set.device)
+    calibration = calibrate(asker, valid_set, seed=config.train.seed)
+    save_checkpoint(best, dataclasses.replace(checkpoint, calibration=calibration))
+    for line in calibration.lines():
+        logger.info("%s", line)
 
 
 def _start_from(model: MomentRetriever, init: Path) -> None:

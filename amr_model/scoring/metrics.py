@@ -89,10 +89,10 @@ def score_queries(
             "no query is left to score", "annotations", "check that both files are of one split"
         )
     windows = [() if qid in absent else by_qid[qid].windows[:MAX_RANKED] for qid in scored]
-    spans = _pad([[w[:2] for w in ranked] for ranked in windows], MAX_RANKED)
+    spans = _pad([[(m.onset_s, m.offset_s) for m in ranked] for ranked in windows], MAX_RANKED)
     scores = np.full((len(scored), MAX_RANKED), np.nan)
     for row, ranked in enumerate(windows):
-        scores[row, : len(ranked)] = [w[2] for w in ranked]
+        scores[row, : len(ranked)] = [moment.score for moment in ranked]
     moments = [[(m.onset_s, m.offset_s) for m in truths[qid]] for qid in scored]
     return QueryScores(
         qids=tuple(scored),

@@ -1,7 +1,7 @@
 """Prediction files: the Lighthouse lines that `amr` writes and that the DCASE 2026 Task 6 organisers read.
 
 A line is `{"qid", "query", "vid", "pred_relevant_windows": [[onset, offset, score], ...]}`,
-best window first.
+best moment first.
 """
 
 from __future__ import annotations
@@ -9,27 +9,28 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import ManifestError
 from clotho_long.core.jsonl import read_lines, write_lines
+from clotho_long.core.records import ScoredMoment
 from clotho_long.core.settings import shown
 
-RankedWindow: TypeAlias = tuple[float, float, float]  # onset_s, offset_s, score
+RankedWindow = ScoredMoment  # its name until now
 
 MAX_RANKED = 10  # windows that the metrics look at and that a submission may hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What a model answers to one query: windows in seconds with their scores, best first."""
+    """What a model answers to one query: scored moments, best first."""
 
     qid: str
     query: str
     recording_id: str
-    windows: tuple[RankedWindow, ...]
+    windows: tuple[ScoredMoment, ...]
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -76,7 +77,7 @@ def _from_json(value: Any, where: str) -> Prediction:
         raise ManifestError(f"{shown(value)} is not a JSON object", where, "write {...} with a prediction")
     try:
         windows = tuple(
-            (float(onset_s), float(offset_s), float(score))
+            ScoredMoment(float(onset_s), float(offset_s), float(score))
             for onset_s, offset_s, score in value["pred_relevant_windows"]
         )
         prediction = Prediction(

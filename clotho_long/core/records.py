@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
@@ -44,6 +45,18 @@ class Moment:
         if not 0 <= self.onset_s <= self.offset_s < float("inf"):
             window = f"[{self.onset_s:g}, {self.offset_s:g}]"
             raise ManifestError(f"window {window} ends before it starts, or starts before 0")
+
+    @property
+    def duration_s(self) -> Seconds:
+        return self.offset_s - self.onset_s
+
+
+class ScoredMoment(NamedTuple):
+    """A predicted moment. Scores rank; what they are worth beyond that, whoever gave them says."""
+
+    onset_s: Seconds
+    offset_s: Seconds
+    score: float
 
     @property
     def duration_s(self) -> Seconds:

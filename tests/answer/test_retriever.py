@@ -1,22 +1,29 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from amr_model.answer.retriever import Answer, answer_rows, cut_moments, encode_recording, plot_answers
-from amr_model.answer.stretches import ChunkAnswer, chunk_starts, iou, merge
+from amr_model.answer.retriever import (
+    Answer,
+    Retriever,
+    answer_rows,
+    clock,
+    cut_moments,
+    encode_recording,
+    plot_answers,
+    read_encoded,
+)
 from amr_model.config import ExperimentConfig, system
 from amr_model.tensors import Outputs
 from clotho_long.audio.io import write_audio
+from clotho_long.core.errors import ConfigError
 from clotho_long.core.settings import override
 from clotho_long.features.encoders.logmel import LogMelEncoder
+from clotho_long.features.files import AUDIO_KEY, audio_file, write_features
 
 CONFIG: ExperimentConfig = override(system("S1"), ["model.audio_dim=3", "model.text_dim=3"])
 TEXT = np.ones((2, 3), dtype=np.float32)
@@ -50,89 +57,28 @@ def confident(windows) -> list[tuple[float, float]]:
     return sorted(window[:2] for window in windows if window[2] > 0.5)
 
 
-@pytest.mark.parametrize("num_rows", [1, 7, 299, 300, 301, 450, 500, 1000, 3600])
-def test_chunks_cover_the_recording_and_overlap_by_two_thirds(num_rows):
-    starts = chunk_starts(num_rows, 300)
-    assert starts[0] == 0
-    assert starts[-1] == max(0, num_rows - 300)
-    assert all(0 < later - earlier <= 100 for earlier, later in itertools.pairwise(starts))
-
-
 @pytest.mark.parametrize("num_rows", [120, 300, 900, 950])
 @pytest.mark.parametrize("length", [1, 98, 199])
-def test_moments_of_up_to_two_thirds_of_a_chunk_are_found_whole_wherever_they_lie(num_rows, length):
+def test_moments_of_up_to_two_thirds_of_a_stretch_are_found_whole_wherever_they_lie(num_rows, length):
     for onset in range(0, num_rows - length, 37):
         moments = [(onset, onset + length)]
-        windows = answer_rows(make_rows(num_rows, moments), float(num_rows), "a", TEXT, find_runs, CONFIG)
+        windows = answer_rows(make_rows(num_rows, moments), float(num_rows), TEXT, find_runs, CONFIG)
         assert confident(windows) == [(float(onset), float(onset + length))]
-        assert windows[0][2] == pytest.approx(0.9526, abs=1e-3), "every chunk that holds it agrees"
+        assert windows[0][2] == pytest.approx(0.9526, abs=1e-3), "every stretch that holds it agrees"
 
 
-def test_a_long_recording_gives_the_moments_of_all_its_chunks_once():
+def test_a_long_recording_gives_the_moments_of_all_its_stretches_once():
     moments = [(10, 14), (195, 205), (250, 253), (299, 303), (640, 700), (880, 899)]
-    windows = answer_rows(make_rows(900, moments), 899.5, "a", TEXT, find_runs, CONFIG)
+    windows = answer_rows(make_rows(900, moments), 899.5, TEXT, find_runs, CONFIG)
     assert confident(windows) == [(float(a), float(b)) for a, b in moments]
     scores = [score for *_, score in windows]
     assert scores == sorted(scores, reverse=True)
     assert len(windows) <= 10
 
 
-def answers_of(*windows: list[tuple[float, float, float]]) -> list[ChunkAnswer]:
-    """Chunks of 30 s, one every 10 s, with these windows."""
-    last = len(windows) - 1
-    return [
-        ChunkAnswer(
-            onset_s=10.0 * k if k > 0 else -np.inf,
-            offset_s=10.0 * k + 30 if k < last else np.inf,
-            windows=tuple(of_chunk),
-        )
-        for k, of_chunk in enumerate(windows)
-    ]
-
-
-def test_what_one_of_three_chunks_sees_counts_a_third():
-    (window,) = merge(answers_of([], [(22, 26, 0.9)], []), grid_s=1.0, num_windows=10)
-    assert window == (22, 26, 0.3)
-
-
-def test_edges_are_means_weighted_by_score():
-    seen = answers_of([(22, 28, 0.9)], [(22, 28, 0.9)], [(24, 30, 0.6)])
-    assert merge(seen, grid_s=1.0, num_windows=10) == ((23, 29, 0.8),)
-
-
-def test_what_ends_at_a_border_gives_way_to_what_is_seen_whole():
-    merged = merge(answers_of([(25, 30, 0.9)], [(25, 36, 0.6)], [(25, 36, 0.6)]), grid_s=1.0, num_windows=10)
-    assert merged == ((25, 36, 0.6),)
-
-
-def test_what_no_chunk_holds_stays_as_it_was_seen():
-    merged = merge(answers_of([(2, 30, 0.9)], [(10, 38, 0.8)], []), grid_s=1.0, num_windows=10)
-    assert merged == ((2, 30, 0.9), (10, 38, 0.8))
-
-
-@given(
-    chunks=st.lists(
-        st.lists(st.tuples(st.integers(0, 28), st.integers(1, 12), st.floats(0, 1)), max_size=4),
-        min_size=2,
-        max_size=5,
-    )
-)
-@settings(deadline=None)
-def test_merged_windows_are_ranked_inside_and_no_duplicates(chunks):
-    windows = [
-        [(10 * k + a, min(10 * k + a + b, 10 * k + 30), s) for a, b, s in c] for k, c in enumerate(chunks)
-    ]
-    merged = merge(answers_of(*windows), grid_s=1.0, num_windows=10)
-    assert len(merged) <= 10
-    scores = [score for *_, score in merged]
-    assert scores == sorted(scores, reverse=True)
-    assert all(0 <= onset < offset <= 10 * len(chunks) + 20 for onset, offset, _ in merged)
-    assert all(iou(a, b) <= 0.7 for a, b in itertools.combinations(merged, 2))
-
-
 def test_a_limit_is_kept():
     rows = make_rows(900, [(at, at + 5) for at in range(0, 900, 50)])
-    assert len(answer_rows(rows, 900.0, "a", TEXT, find_runs, CONFIG, num_windows=3)) == 3
+    assert len(answer_rows(rows, 900.0, TEXT, find_runs, CONFIG, num_windows=3)) == 3
 
 
 def write_tone(path, seconds: float, rate_hz: int = 8000):
@@ -170,5 +116,73 @@ def test_answers_are_drawn_and_told(tmp_path):
     )
     plot_answers([answer, dataclasses.replace(answer, windows=())], tmp_path / "answers.png")
     assert (tmp_path / "answers.png").read_bytes().startswith(b"\x89PNG")
-    assert answer.to_json()["moments"] == [{"start": 61.0, "end": 63.5, "score": 0.75}]
-    assert "1:01.0 -   1:03.5   0.7500" in answer.to_text()
+    assert answer.to_json()["moments"] == [{"rank": 1, "start": 61.0, "end": 63.5, "score": 0.75}]
+    assert "0:01:01.0 - 0:01:03.5   0.7500" in answer.to_text()
+
+
+def test_features_that_note_their_recording_s_length_need_no_decoding(tmp_path, monkeypatch):
+    rows = np.ones((4, 3), dtype=np.float32)
+    path = write_tone(tmp_path / "tone.wav", 4.7)
+    write_features(audio_file(tmp_path, "tone"), rows, AUDIO_KEY, {"duration_s": 4.5})
+    write_features(audio_file(tmp_path / "old", "tone"), rows, AUDIO_KEY, {"encoder": {"name": "x"}})
+    assert read_encoded(tmp_path / "old", path).duration_s == pytest.approx(4.7)
+    monkeypatch.setattr("amr_model.answer.retriever.stream_mono", None)
+    encoded = read_encoded(tmp_path, path)
+    assert encoded.duration_s == 4.5
+    assert (encoded.rows == rows).all()
+
+
+class TellingEncoder(LogMelEncoder):
+    """Counts how often it is asked."""
+
+    calls = 0
+
+    def encode_windows(self, windows: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        return super().encode_windows(windows)
+
+
+def make_retriever(network=find_runs, **changes) -> Retriever:
+    config = override(system("S1"), ["targets.encoder=logmel", "inference.num_windows=10"])
+    return Retriever(
+        network=network, config=config, encoder=TellingEncoder(), device=torch.device("cpu"), **changes
+    )
+
+
+def nested(batch) -> Outputs:
+    """Four windows, three of them one moment, and a longer one around everything."""
+    items, rows = batch.audio.shape[:2]
+    spans, logits = torch.full((1, items, 10, 2), 0.5), torch.zeros(1, items, 10, 2)
+    spans[..., 1], logits[..., 0] = 0.0, -9.0
+    for place, (centre, width) in enumerate([(0.3, 0.2), (0.3, 0.16), (0.8, 0.2), (0.5, 1.0)]):
+        spans[0, :, place], logits[0, :, place, 0] = torch.tensor([centre, width]), 3.0 - place
+    return Outputs(logits=logits, spans_cxw=spans, saliency=torch.zeros(items, rows))
+
+
+def test_people_get_distinct_moments_and_may_ask_for_less(tmp_path):
+    path, retriever = write_tone(tmp_path / "tone.wav", 20.0), make_retriever(nested)
+    (answer,) = retriever.find(path, ["a dog"])
+    assert [moment[:2] for moment in answer.windows] == [(4.0, 8.0), (14.0, 18.0), (10.0, 11.0)]
+    (answer,) = retriever.find(path, ["a dog"], min_score=0.5)
+    assert [moment[:2] for moment in answer.windows] == [(4.0, 8.0), (14.0, 18.0)]
+    (answer,) = retriever.find(path, ["a dog"], num_windows=1)
+    assert [moment[:2] for moment in answer.windows] == [(4.0, 8.0)]
+    (answer,) = retriever.find(path, ["a dog"], min_score=1.0)
+    assert answer.windows == ()
+    assert "nothing found" in answer.to_text()
+
+
+@pytest.mark.parametrize("queries", [[], [""], ["a dog", " "]])
+def test_an_empty_question_is_refused_before_anything_is_encoded(tmp_path, queries):
+    path, retriever = write_tone(tmp_path / "tone.wav", 2.0), make_retriever()
+    with pytest.raises(ConfigError, match="a query is empty"):
+        retriever.find(path, queries)
+    assert retriever.encoder.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("time_s", "text"),
+    [(0.0, "0:00:00.0"), (59.96, "0:01:00.0"), (4335.0, "1:12:15.0"), (90061.25, "25:01:01.2")],
+)
+def test_times_are_told_in_hours_minutes_and_seconds(time_s, text):
+    assert clock(time_s) == text

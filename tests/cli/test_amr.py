@@ -61,7 +61,7 @@ def corpus(tmp_path):
 def test_every_command_has_help_with_an_example():
     status, text, _ = run("--help")
     assert status == 0
-    for command in ("train", "evaluate", "metrics", "predict", "submit", "convert"):
+    for command in ("train", "evaluate", "metrics", "predict", "submit", "convert", "calibrate"):
         assert command in text
         status, own, _ = run(command, "--help")
         assert status == 0
@@ -206,6 +206,116 @@ def test_features_that_were_kept_are_not_made_again(tmp_path, monkeypatch):
     assert "one.npz: was made with another source; give --overwrite" in errors
 
 
+@pytest.fixture
+def asked(tmp_path):
+    """A recording of 12 s, and a checkpoint that reads its curve."""
+    overrides = [*SMALL, "targets.encoder=logmel", "targets.stretch_rows=5"]
+    checkpoint = make_checkpoint(tmp_path / "model.pt", system("S9"), overrides=overrides)
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8000 * 12).astype(np.float32)
+    for name in ("one.wav", "two.wav"):
+        write_audio(tmp_path / name, noise, 8000)
+    return [tmp_path / "one.wav", "--checkpoint", checkpoint, "--jobs", 1]
+
+
+def test_json_says_what_made_an_answer_and_counts_its_ranks(asked):
+    status, text, errors = run("predict", *asked, "--query", "a dog", "--query", "é", "--json", "--top", 20)
+    assert status == 0, errors
+    first, second = (json.loads(line) for line in text.splitlines())
+    assert (first["schema"], first["query"], second["query"]) == (1, "a dog", "é")
+    assert [m["rank"] for m in first["moments"]] == list(range(1, len(first["moments"]) + 1))
+    made_by = first["made_by"]
+    assert (made_by["model"], made_by["readout"], made_by["encoder"]) == ("S9", "curve", "logmel")
+    assert len(made_by["checkpoint"]) == 16
+    assert first["presence"] is None, "this checkpoint is not calibrated"
+
+
+def test_nothing_found_is_an_answer(asked):
+    arguments = ["predict", *asked, "--query", "a dog", "--min-score", 1.0]
+    status, text, _ = run(*arguments)
+    assert status == 0
+    assert "a dog\n  nothing found\n" in text
+    assert json.loads(run(*arguments, "--json")[1])["moments"] == []
+
+
+def test_queries_come_from_a_file_too_and_the_curve_goes_into_one(tmp_path, asked):
+    (tmp_path / "sounds.txt").write_text("rain\n\n a bell \n", encoding="utf-8")
+    arguments = ["--queries", tmp_path / "sounds.txt", "--query", "a dog", "--curve", tmp_path / "curves"]
+    status, text, errors = run("predict", *asked, *arguments, "--json")
+    assert status == 0, errors
+    assert [json.loads(line)["query"] for line in text.splitlines()] == ["a dog", "rain", "a bell"]
+    with np.load(tmp_path / "curves" / "one.npz") as arrays:
+        assert arrays["query"].tolist() == ["a dog", "rain", "a bell"]
+        assert arrays["logit"].shape == arrays["probability"].shape == (3, 12)
+        assert ((arrays["probability"] > 0) & (arrays["probability"] < 1)).all()
+        assert arrays["row_s"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\n \n", "holds no sentence"), (b"\xff\xfe\x00", "is not UTF-8 text")],
+)
+def test_a_file_of_queries_without_any_ends_in_one_line(tmp_path, asked, content, message):
+    (tmp_path / "sounds.txt").write_bytes(content)
+    status, _, errors = run("predict", *asked, "--queries", tmp_path / "sounds.txt")
+    assert status == 1
+    assert f"sounds.txt: {message}" in errors
+
+
+def test_a_question_is_needed_and_refused_before_anything_is_heard(tmp_path, asked, monkeypatch):
+    monkeypatch.setattr(LogMelEncoder, "encode_windows", None)
+    for arguments in ([], ["--query", "a dog", "--query", "  "]):
+        status, _, errors = run("predict", *asked, *arguments)
+        assert status == 1
+        assert "--query: a query is empty; write what you want to hear" in errors
+
+
+def test_answers_are_printed_as_they_come(tmp_path, asked, monkeypatch):
+    """What was answered is not lost to Ctrl-C in the second recording."""
+    from amr_model.answer import retriever
+
+    whole = retriever.encode_recording
+
+    def interrupted(path, *arguments):
+        if path.name == "two.wav":
+            raise KeyboardInterrupt
+        return whole(path, *arguments)
+
+    monkeypatch.setattr(retriever, "encode_recording", interrupted)
+    status, text, _ = run("predict", tmp_path / "two.wav", *asked, "--query", "a dog", "--json")
+    assert (status, text) == (130, "")
+    status, text, _ = run("predict", asked[0], tmp_path / "two.wav", *asked[1:], "--query", "a dog", "--json")
+    assert status == 130
+    assert [json.loads(line)["recording"] for line in text.splitlines()] == [str(asked[0])]
+
+
+def test_a_checkpoint_is_calibrated_and_then_says_what_is_absent(tmp_path, corpus):
+    checkpoint, fitted = make_checkpoint(tmp_path / "model.pt"), tmp_path / "calibrated.pt"
+    status, text, errors = run("calibrate", "--checkpoint", checkpoint, *corpus, "--out", fitted)
+    assert status == 0, errors
+    assert "calibrated on 6 queries and 6 absent ones" in text
+    evaluated = ["evaluate", *corpus, "--absent", 2, "--out", tmp_path / "out", "--checkpoint"]
+    status, text, errors = run(*evaluated, fitted)
+    assert status == 0, errors
+    assert "asked of recordings that do not hold them: 12 queries" in text
+    absent = json.loads((tmp_path / "out" / "metrics.json").read_text())["absent"]
+    assert 0 <= absent["roc_presence"] <= 1
+    assert absent["min_score"] > 0
+    status, text, errors = run(*evaluated, checkpoint, "--readout", "curve")
+    assert "is not calibrated: its curve is read by its shape" in errors
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["absent"]["roc_presence"] is None
+
+
+@pytest.mark.parametrize("readout", ["curve", "both"])
+def test_a_public_network_s_curve_is_read_and_submitted(tmp_path, corpus, readout):
+    checkpoint = make_checkpoint(tmp_path / "model.pt", compat_lighthouse("qd_detr"))
+    arguments = ["--checkpoint", checkpoint, *corpus, "--readout", readout, "--out", tmp_path / "sub.jsonl"]
+    status, _, errors = run("submit", *arguments)
+    assert status == 0, errors
+    decoder = [*arguments[:-4], "--out", tmp_path / "decoder.jsonl"]
+    assert run("submit", *decoder)[0] == 0
+    assert (tmp_path / "sub.jsonl").read_bytes() != (tmp_path / "decoder.jsonl").read_bytes()
+
+
 def test_an_empty_query_ends_in_one_line(tmp_path):
     checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
     write_audio(tmp_path / "one.wav", np.zeros(8000, dtype=np.float32), 8000)
@@ -247,7 +357,7 @@ def test_training_takes_the_encoder_from_the_features_and_evaluation_checks_it(t
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["--system", "S9"], 1, "no system 'S9'; take one of S1"),
+        (["--system", "S10"], 1, "no system 'S10'; take one of S1"),
         ([], 1, "no settings are named; give --system"),
         (["--system", "S1", "--device", "tpu3"], 1, "no device is called 'tpu3'"),
         (["--system", "S1", "--set", "model.hiden_dim=3"], 1, "did you mean model.hidden_dim?"),

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amr_model.config import ExperimentConfig, system
+from amr_model.data.collate import collate, padded
 from amr_model.data.sets import RetrievalSet, negative_index, read_annotations
 from amr_model.public.presets import compat_lighthouse
 from amr_model.tensors import NO_NEGATIVE
@@ -200,7 +201,7 @@ def test_the_report_says_how_features_and_annotations_disagree(tmp_path):
         "3 queries, 4 moments, 3 recordings",
         "1 queries without a moment: all background",
         "1 recordings whose features are not as long as annotated (largest difference +1.00 s)",
-        "1 recordings cut to audio_max rows",
+        "1 recordings longer than audio_max rows (training hears their start, answers come from all of them)",
         "3 queries cut to text_max tokens",
         "2 windows end after the recording",
         "2 windows end after the features",
@@ -298,3 +299,61 @@ def test_a_truncated_feature_file_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(FeatureError, match=rf"qidq1\.npz: .*{TEXT_KEY}|qidq1\.npz: is not a readable npz"):
         RetrievalSet.load(annotations, features, make_config())
+
+
+def test_collated_matrices_are_what_a_set_gives():
+    config = make_config()
+    queries = [make_query(f"q{at}", recording_id=f"r{at}", duration_s=10.0 + at) for at in range(3)]
+    audio = {f"r{at}": make_features(10 + at, seed=at) for at in range(3)}
+    text = {f"q{at}": make_features(2 + at, seed=10 + at) for at in range(3)}
+    data = RetrievalSet(queries, audio, text, config)
+    whole = [data.whole(at) for at in range(3)]
+    ours = collate(
+        padded([rows for rows, _ in whole], data.device), padded([rows for _, rows in whole], data.device)
+    )
+    theirs = data.batch(np.arange(3))
+    for name in ("audio", "audio_mask", "tef", "text", "text_mask", "same_recording"):
+        assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
+    assert (ours.negative_index == -1).all()
+
+
+def test_the_whole_of_a_recording_is_there_although_training_hears_its_start():
+    config = make_config()
+    config = dataclasses.replace(config, targets=dataclasses.replace(config.targets, audio_max=4))
+    rows = make_features(9)
+    data = RetrievalSet([make_query("q1")], {"r1": rows}, {"q1": make_features(3)}, config)
+    assert (data.num_rows.tolist(), data.full_num_rows.tolist()) == ([4], [9])
+    assert len(data.whole(0)[0]) == 9
+    assert torch.equal(torch.from_numpy(data.whole(0)[0][:4]), data.batch(np.array([0])).audio[0])
+
+
+def test_queries_asked_elsewhere_are_asked_where_their_caption_is_not_heard():
+    captions = ["a dog", "A dog ", "rain", "rain", "a bell"]
+    places = ["r0", "r1", "r1", "r2", "r2"]
+    queries = [
+        make_query(f"q{at}", query=caption, recording_id=place, duration_s=float(5 + int(place[1])))
+        for at, (caption, place) in enumerate(zip(captions, places, strict=True))
+    ]
+    audio = {f"r{at}": make_features(5 + at, seed=at) for at in range(3)}
+    text = {f"q{at}": make_features(2 + at, seed=10 + at) for at in range(5)}
+    data = RetrievalSet(queries, audio, text, make_config())
+    seen = set()
+    for seed in range(20):
+        other = data.asked_elsewhere(np.random.default_rng(seed))
+        assert [query.qid for query in other.queries] == [f"q{at}" for at in range(5)]
+        asked = [query.recording_id for query in other.queries]
+        assert asked[:4] == ["r2", "r2", "r0", "r0"]
+        assert asked[4] in ("r0", "r1")
+        seen.add(asked[4])
+        assert not any(query.moments for query in other.queries)
+        assert other.num_rows.tolist() == [int(query.duration_s) for query in other.queries]
+        batch, own = other.batch(np.arange(5)), data.batch(np.arange(5))
+        assert torch.equal(batch.text, own.text)
+        assert torch.equal(batch.audio[0], own.audio[3])
+    assert seen == {"r0", "r1"}
+    assert data.queries[0].moments, "the set itself is as it was"
+
+
+def test_a_set_of_one_recording_has_no_elsewhere():
+    data = RetrievalSet([make_query()], {"r1": make_features(9)}, {"q1": make_features(3)}, make_config())
+    assert data.asked_elsewhere(np.random.default_rng(0)) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -15,14 +16,21 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amr_model.checkpoint import Checkpoint, load_checkpoint, load_model, save_checkpoint
+from amr_model.checkpoint import (
+    Checkpoint,
+    load_calibrated,
+    load_checkpoint,
+    load_model,
+    save_checkpoint,
+)
 from amr_model.config import ExperimentConfig
 from amr_model.errors import TrainingError
 from amr_model.learn.distributed import Processes
-from amr_model.learn.engine import Trainer, mixed_precision, validate
+from amr_model.learn.engine import Trainer, validate
 from amr_model.learn.train import BEST, LAST, Trained, train
 from amr_model.model import MomentRetriever
 from amr_model.model.layers import FeedForward
+from amr_model.precision import mixed_precision
 from clotho_long.core.settings import build_config
 from tests.model.builders import make_set, small
 
@@ -72,11 +80,31 @@ def test_a_finished_run_resumed_does_nothing(tmp_path: Path) -> None:
     assert (tmp_path / LAST).stat().st_mtime_ns == before
 
 
+def test_s9_is_selected_and_calibrated_by_what_answers(tmp_path: Path) -> None:
+    config = small("S9", *FAST)
+    trained = run(config, tmp_path)
+    checkpoint = load_checkpoint(trained.best)
+    model, stored, calibration = load_calibrated(trained.best, torch.device("cpu"))
+    assert calibration is not None
+    assert calibration == checkpoint.calibration
+    assert calibration.queries == 10
+    assert calibration.absent > 0
+    assert validate(model, make_set(config, seed=1), stored).figures == trained.figures
+    before = trained.best.read_bytes()
+    run(config, tmp_path, resume=True)
+    assert trained.best.read_bytes() == before, "what is calibrated stays"
+
+
+def test_a_decoder_that_answers_is_not_calibrated(tmp_path: Path) -> None:
+    assert load_checkpoint(run(small("S4", *FAST), tmp_path).best).calibration is None
+
+
 def test_the_best_checkpoint_reloads_to_the_score_that_it_was_kept_for(tmp_path: Path) -> None:
     config = small("S8", *FAST)
     trained = run(config, tmp_path)
     model, stored = load_model(trained.best, torch.device("cpu"))
-    assert stored == config
+    noted = dataclasses.replace(config.targets, stretch_rows=28)  # the longest recording of the made-up set
+    assert stored == dataclasses.replace(config, targets=noted)
     assert validate(model, make_set(config, seed=1), config).figures == trained.figures
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in records] == [0, 1, 2]

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from amr_model.config import ExperimentConfig, system
-from amr_model.data.sets import RetrievalSet, temporal_endpoints
+from amr_model.data.collate import temporal_endpoints
+from amr_model.data.sets import RetrievalSet
 from amr_model.model import MomentRetriever
 from amr_model.tensors import Batch, Targets
 from clotho_long.core.records import Moment, Query
