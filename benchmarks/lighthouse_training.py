@@ -30,9 +30,9 @@ from amr_model.public.presets import compat_lighthouse
 from benchmarks.model_step import options as published_options
 from benchmarks.simulated_castella import (
     REDUCED_SETTINGS,
-    REDUCED_SIMULATION,
+    REDUCED_SIMULATIONS,
+    SIMULATIONS,
     TEST_PREDICTIONS,
-    Simulation,
     predict_test,
     train_on,
     write_table,
@@ -53,7 +53,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
-    dim = (REDUCED_SIMULATION if arguments.reduced else Simulation()).dim
+    dim = (REDUCED_SIMULATIONS if arguments.reduced else SIMULATIONS)["calibrated"].dim  # alike in both
     settings = [*(REDUCED_SETTINGS if arguments.reduced else ()), f"model.audio_dim={dim}"]
     settings += [f"model.text_dim={dim}", *arguments.overrides]
     for seed in arguments.seeds.split(","):

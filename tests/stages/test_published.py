@@ -8,17 +8,23 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clotho_long.core.annotations import read_queries
 from clotho_long.core.jsonl import read_records, write_records
 from clotho_long.core.records import SPLITS
 from clotho_long.corpus import Corpus
+from clotho_long.recipe.lengths import castella_lengths
 from clotho_long.recipe.records import ClipRecipe
+from clotho_long.recipe.spec import PRESETS
 from clotho_long.sources.records import Foreground
+from clotho_long.stages.plan import sample_split
+from pipelines.make_manifest import published_events, published_tours
 from tests.builders import as_manifest, make_corpus, run_cli
 
-MANIFEST = Path(__file__).resolve().parents[2] / "manifests" / "clotho-moment-long"
+MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
+MANIFEST = MANIFESTS / "clotho-moment-long"
 
 PUBLISHED_CLIP = {
     "name": "Singapore_1.0_61.0",
@@ -135,17 +141,48 @@ def test_our_manifest_is_of_the_reports_size() -> None:
     assert sum(len(recipe.events) for recipe in recipes) == pytest.approx(14714, rel=0.05)
 
 
-def test_our_manifest_holds_no_caption_and_no_path_and_matches_its_sums() -> None:
-    sums = dict(reversed(line.split("  ", 1)) for line in (MANIFEST / "SHA256SUMS").read_text().splitlines())
+@pytest.mark.parametrize("name_of_manifest", ["clotho-moment-long", "clotho-moment-short"])
+def test_our_manifests_hold_no_caption_and_no_path_and_match_their_sums(name_of_manifest: str) -> None:
+    manifest = MANIFESTS / name_of_manifest
+    sums = dict(reversed(line.split("  ", 1)) for line in (manifest / "SHA256SUMS").read_text().splitlines())
     assert sums
     for name, digest in sums.items():
-        content = (MANIFEST / name).read_bytes()
+        content = (manifest / name).read_bytes()
         assert hashlib.sha256(content).hexdigest() == digest
         if name.endswith(".gz"):
             text = gzip.decompress(content).decode()
             assert '"caption"' not in text
             assert '"query"' not in text
             assert '": "/' not in text
+
+
+def test_moments_of_the_short_manifest_are_as_long_as_castellas() -> None:
+    recipes = read_records(MANIFESTS / "clotho-moment-short" / "recipes" / "train.jsonl.gz", ClipRecipe)
+    lengths_s = np.array([e.duration_s for r in recipes for e in r.events for _ in e.starts_s])
+    real = castella_lengths()
+    assert np.median(lengths_s) == pytest.approx(4, abs=1)
+    for low_s, high_s in ((0, 3), (3, 10), (10, np.inf)):  # no event is longer than 30 s
+        share = np.mean((lengths_s > low_s) & (lengths_s <= high_s))
+        assert share == pytest.approx(real.share_between(low_s, high_s), abs=0.05)
+
+
+def test_planning_again_gives_the_published_manifest(published: Path, tmp_path: Path) -> None:
+    """Of the smallest split, for time: every clip has a random stream of its own."""
+    for preset in ("clotho-moment-long", "clotho-moment-short"):
+        folder = published / "clotho_moment"
+        drawn = sample_split(
+            PRESETS[preset],
+            published_events(folder, "valid"),
+            published_tours(folder, "valid"),
+            split="valid",
+            seed=2023,
+        )
+        ours = read_records(MANIFESTS / preset / "recipes" / "valid.jsonl.gz", ClipRecipe)
+        without_qids = [
+            dataclasses.replace(r, events=tuple(dataclasses.replace(e, qid="") for e in r.events))
+            for r in ours
+        ]
+        assert [recipe for recipe in drawn if recipe.events] == without_qids
 
 
 def test_our_manifests_qids_count_over_the_splits() -> None:
