@@ -115,7 +115,7 @@ class CalibratedFeatures:
             known = self._meanings[word] = rng.standard_normal(self._settings.latent_dim)
         return known
 
-    def _direction(self, caption: str) -> Vector:
+    def direction(self, caption: str) -> Vector:
         """[dim] of unit length: how what a caption says sounds."""
         words = words_of(caption)
         meaning = np.average([self._meaning(word) for word in words], axis=0, weights=weights_of(words))
@@ -126,7 +126,7 @@ class CalibratedFeatures:
     ) -> None:
         """Add all occurrences of one event to the rows, in place."""
         settings = self._settings
-        direction = self._direction(caption)
+        direction = self.direction(caption)
         level = settings.level * np.exp(settings.level_spread * rng.standard_normal())
         for moment in moments:
             onset_s = moment.onset_s + settings.jitter_s * rng.standard_normal()
