@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -36,3 +36,7 @@ def decoder_answerer(checkpoint: Path, stretch_rows: int, overrides: Sequence[st
     network, config = load_model(checkpoint, torch.device("cpu"))
     config = override(config, [f"targets.audio_max={stretch_rows}", *overrides])
     return DecoderAnswerer(network, config)
+
+
+# By name: what makes one of a checkpoint, the rows of a stretch, and settings as `KEY=VALUE`.
+ANSWERERS: dict[str, Callable[[Path, int, Sequence[str]], Answerer]] = {"decoder": decoder_answerer}

@@ -3,7 +3,9 @@
     python -m benchmarks.feature_statistics corpus/features
     python -m benchmarks.feature_statistics A/features B/features
 
-A folder holds `clap/*.npz` and, if there are queries, `clap_text/*.npz`.
+A folder holds `clap/*.npz` and, if there are queries, `clap_text/*.npz`. Long recordings vary more around
+their mean, and a participation ratio grows with the number of rows: to compare like with like, `--rows` takes
+the start of each recording, and `--group` means over groups of so many recordings.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from clotho_long.features.statistics import (
     DIRECTIONS,
     LAGS_S,
     audio_statistics,
+    mean_statistics,
     read_folder,
     text_statistics,
 )
@@ -30,19 +33,24 @@ from clotho_long.features.statistics import (
     metavar="FOLDER...",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
 )
-def main(folders: tuple[Path, ...]) -> None:
+@click.option("--rows", type=click.IntRange(min=1), help="Only so many rows of each recording.")
+@click.option("--group", type=click.IntRange(min=2), help="Mean over groups of so many recordings.")
+def main(folders: tuple[Path, ...], rows: int | None, group: int | None) -> None:
     """Print a table of the statistics of each folder."""
-    columns = [described(folder) for folder in folders]
+    columns = [described(folder, rows, group) for folder in folders]
     click.echo(f"| | {' | '.join(map(str, folders))} |")
     click.echo(f"| --- |{' --- |' * len(folders)}")
     for fact in columns[0]:
         click.echo(f"| {fact} | {' | '.join(column.get(fact, '') for column in columns)} |")
 
 
-def described(folder: Path) -> dict[str, str]:
+def described(folder: Path, num_rows: int | None, group: int | None) -> dict[str, str]:
     """The statistics of one folder, fact by fact."""
     audio, text = read_folder(folder)
-    sound = audio_statistics(audio)
+    audio = [rows[:num_rows] for rows in audio]
+    size = group or len(audio)
+    starts = range(0, len(audio) - size + 1, size)
+    sound = mean_statistics([audio_statistics(audio[start : start + size]) for start in starts])
     lags, directions = (", ".join(map(str, values)) for values in (LAGS_S, DIRECTIONS))
     facts = {
         "recordings; rows": f"{sound.recordings}; {sound.rows}",

@@ -15,7 +15,7 @@ import dataclasses
 import itertools
 import resource
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -26,7 +26,7 @@ import torch
 from amr_model.answer.stretches import iou
 from amr_model.data.sets import read_annotations
 from amr_model.scoring.metrics import QueryScores, recall_at, score_queries
-from benchmarks.answerers import decoder_answerer
+from benchmarks.answerers import ANSWERERS
 from clotho_long.core.command_line import SingleCommand, progress
 from clotho_long.core.predictions import MAX_RANKED, Prediction
 from clotho_long.core.records import Query
@@ -43,7 +43,6 @@ from pipelines.simulation.joined import (
 )
 from pipelines.simulation.labels import LONGEST_S
 
-ANSWERERS: dict[str, Callable[[Path, int, Sequence[str]], Answerer]] = {"decoder": decoder_answerer}
 FOUND_IOU = 0.7
 # (low, high] seconds of a moment
 LENGTHS = {

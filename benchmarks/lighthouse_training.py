@@ -1,6 +1,7 @@
 """Lighthouse's own trainer beside ours: QD-DETR on the corpus of `simulated_castella`, same sizes and recipe.
 
     python -m benchmarks.simulated_castella --labels castella/ --out DIR --reduced --systems S1 --seeds 1,2,3
+        --simulation white
     python -m benchmarks.lighthouse_training LIGHTHOUSE --corpus DIR --reduced --seeds 1,2,3
 
 needs a checkout of line/lighthouse (d095eaa) and what its trainer imports (easydict, einops, scikit-learn).

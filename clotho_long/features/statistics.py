@@ -5,6 +5,7 @@ To compare encoders, corpora and simulations. Rows are scaled to unit length fir
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -93,6 +94,16 @@ def audio_statistics(recordings: Sequence[Features]) -> AudioStatistics:
         participation=float(total**2 / (eigenvalues**2).sum()),
         direction_shares=tuple(float(eigenvalues[:count].sum() / total) for count in DIRECTIONS),
     )
+
+
+def mean_statistics(groups: Sequence[AudioStatistics]) -> AudioStatistics:
+    """The mean over groups of recordings: some figures depend on how many are taken together."""
+    figures = {
+        field.name: np.mean([getattr(group, field.name) for group in groups], axis=0).tolist()
+        for field in dataclasses.fields(AudioStatistics)
+    }
+    counts = {name: round(figures.pop(name)) for name in ("recordings", "rows")}
+    return AudioStatistics(**counts, **figures)
 
 
 def text_statistics(queries: Sequence[Features]) -> TextStatistics:

@@ -12,6 +12,7 @@ from clotho_long.features.statistics import (
     AudioStatistics,
     TextStatistics,
     audio_statistics,
+    mean_statistics,
     read_folder,
     text_statistics,
 )
@@ -75,21 +76,7 @@ def simulated(settings: CalibratedSettings) -> tuple[AudioStatistics, TextStatis
     sound = [audio_statistics(recordings[10 * group : 10 * group + 10]) for group in range(GROUPS)]
     text = text_statistics([features.tokens(query) for query in queries[:60]])
 
-    def mean(name: str) -> np.ndarray:
-        return np.mean([getattr(group, name) for group in sound], axis=0)
-
-    return (
-        AudioStatistics(
-            **{
-                name: tuple(mean(name)) if mean(name).ndim else mean(name).item()
-                for name in AudioStatistics.__dataclass_fields__
-                if name not in ("recordings", "rows")
-            },
-            recordings=10,
-            rows=840,
-        ),
-        text,
-    )
+    return mean_statistics(sound), text
 
 
 @pytest.mark.parametrize("settings", [CalibratedSettings(), calibrated.REDUCED], ids=["full", "reduced"])
