@@ -107,6 +107,26 @@ def test_a_manifest_gives_back_the_corpus_that_it_was_made_from(tmp_path: Path) 
     assert {split: corpus.recipes_file(split).read_bytes() for split in SPLITS} == recipes
 
 
+def test_a_manifest_of_cut_events_knows_their_whole_lengths(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path)
+    short = ("--preset", "clotho-moment-short", "--set", "clip_duration=20", "--set", "gap_s.mean=3")
+    assert run_cli("plan", corpus.root, *short).exit_code == 0
+    recipes = list(corpus.recipes("train"))
+    cut = next(e for recipe in recipes for e in recipe.events if e.cut_from_s is not None)
+    manifest = as_manifest(corpus, tmp_path / "manifest")
+    result = run_cli("plan", corpus.root, "--manifest", manifest)
+    assert result.exit_code == 0, result.output
+    assert list(corpus.recipes("train")) == recipes
+    changed = [
+        dataclasses.replace(item, duration_s=item.duration_s + 1) if item.event_id == cut.event_id else item
+        for item in corpus.foregrounds()
+    ]
+    write_records(corpus.foregrounds_file, changed, Foreground)
+    result = run_cli("plan", corpus.root, "--manifest", manifest)
+    assert result.exit_code == 1
+    assert f"lasts {cut.trimmed_s + 1:g} s after trimming, not {cut.trimmed_s:g} s" in result.output
+
+
 def test_sources_that_differ_from_the_manifests_are_named(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path)
     manifest = as_manifest(corpus, tmp_path / "manifest")
