@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 
 from amr_model.answer.run import Asker
-from amr_model.checkpoint import load_checkpoint, load_model
+from amr_model.checkpoint import load_calibrated
 from clotho_long.core.predictions import MAX_RANKED
 from clotho_long.core.settings import override
 from clotho_long.core.units import Seconds
@@ -53,8 +53,7 @@ def _answerer(
     *,
     num_moments: int | None,
 ) -> AskerAnswerer:
-    network, config = load_model(checkpoint, torch.device("cpu"))
-    calibration = load_checkpoint(checkpoint).calibration
+    network, config, calibration = load_calibrated(checkpoint, torch.device("cpu"))
     asker = Asker(
         network=network,
         config=override(
