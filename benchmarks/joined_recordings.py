@@ -23,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from amr_model.answer.stretches import iou
 from amr_model.data.sets import read_annotations
 from amr_model.scoring.metrics import QueryScores, recall_at, score_queries
+from amr_model.spans import pairwise_iou
 from benchmarks.answerers import ANSWERERS
 from clotho_long.core.command_line import SingleCommand, progress
 from clotho_long.core.predictions import MAX_RANKED, Prediction
@@ -170,15 +170,17 @@ def figures_of(asked: Sequence[Asked], min_score: float | None) -> dict[str, str
 
 
 def _above(min_score: float, present: Sequence[Asked], absent: Sequence[Asked]) -> dict[str, str]:
-    """What is answered at the answerer's own least score: of ten answers, more are not asked for."""
-    figures, found = {}, []
+    """What is answered from the answerer's own least score on."""
+    figures: dict[str, str] = {}
+    found: list[bool] = []
     for name, side in (("present", present), ("absent", absent)):
         number, hours = 0, sum(one.query.duration_s for one in side) / 3600
         for one in side:
             answers = [moment for moment in one.answer.moments if moment[2] >= min_score]
             number += sum(is_false(moment, one.query.moments) for moment in answers)
-            spans = [(true.onset_s, true.offset_s, 1.0) for true in one.query.moments]
-            found += [any(iou(span, moment) >= 0.5 for moment in answers) for span in spans]
+            spans = torch.tensor([(true.onset_s, true.offset_s) for true in one.query.moments]).reshape(-1, 2)
+            answered = torch.tensor([moment[:2] for moment in answers]).reshape(-1, 2)
+            found += (pairwise_iou(spans, answered) >= 0.5).any(dim=1).tolist()
         if side:
             figures[f"false answers a query and hour, {name}"] = f"{number / hours:.2f}"
     return {f"moments found (IoU 0.5, score {min_score:.2f})": f"{100 * np.mean(found):.1f} %", **figures}
