@@ -1,6 +1,7 @@
 """Lighthouse's own trainer beside ours: QD-DETR on the corpus of `simulated_castella`, same sizes and recipe.
 
     python -m benchmarks.simulated_castella --labels castella/ --out DIR --reduced --systems S1 --seeds 1,2,3
+        --simulation white
     python -m benchmarks.lighthouse_training LIGHTHOUSE --corpus DIR --reduced --seeds 1,2,3
 
 needs a checkout of line/lighthouse (d095eaa) and what its trainer imports (easydict, einops, scikit-learn).
@@ -30,9 +31,9 @@ from amr_model.public.presets import compat_lighthouse
 from benchmarks.model_step import options as published_options
 from benchmarks.simulated_castella import (
     REDUCED_SETTINGS,
-    REDUCED_SIMULATION,
+    REDUCED_SIMULATIONS,
+    SIMULATIONS,
     TEST_PREDICTIONS,
-    Simulation,
     predict_test,
     train_on,
     write_table,
@@ -53,7 +54,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
-    dim = (REDUCED_SIMULATION if arguments.reduced else Simulation()).dim
+    dim = (REDUCED_SIMULATIONS if arguments.reduced else SIMULATIONS)["calibrated"].dim  # alike in both
     settings = [*(REDUCED_SETTINGS if arguments.reduced else ()), f"model.audio_dim={dim}"]
     settings += [f"model.text_dim={dim}", *arguments.overrides]
     for seed in arguments.seeds.split(","):

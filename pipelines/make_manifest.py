@@ -1,6 +1,8 @@
-"""Plans a full-size corpus from the facts that Clotho-Moment publishes, without any audio.
+r"""Plans a full-size corpus from the facts that Clotho-Moment publishes, without any audio.
 
     python -m pipelines.make_manifest PUBLISHED --out manifests/clotho-moment-long
+    python -m pipelines.make_manifest PUBLISHED --preset clotho-moment-short \
+        --out manifests/clotho-moment-short
 
 PUBLISHED holds `foregrounds_{train,valid,test}.json` (name -> trimmed duration of every Clotho file) and
 `backgrounds.csv` (length of the ten Walking Tours). The manifest gives event names, captions by number,
@@ -20,15 +22,22 @@ import click
 from clotho_long import __version__
 from clotho_long.core.command_line import SingleCommand
 from clotho_long.core.errors import ManifestError
-from clotho_long.core.files import write_json, write_text
+from clotho_long.core.files import atomic_path, write_json, write_text
 from clotho_long.core.jsonl import write_records
 from clotho_long.core.records import SPLITS
 from clotho_long.core.settings import to_plain
+from clotho_long.recipe.lengths import castella_lengths
 from clotho_long.recipe.records import ClipRecipe
 from clotho_long.recipe.sample import Candidate
 from clotho_long.recipe.spec import PRESETS
 from clotho_long.stages.plan import Tour, number_queries, sample_split
-from clotho_long.stages.stats import distributions, plot_distributions, table_of
+from clotho_long.stages.stats import (
+    Distributions,
+    distributions,
+    lengths_comparison,
+    plot_distributions,
+    table_of,
+)
 
 
 def published_events(folder: Path, split: str) -> list[Candidate]:
@@ -84,9 +93,34 @@ def write_manifest(folder: Path, recipes_of: dict[str, list[ClipRecipe]], *, pre
         },
     )
     plot_distributions(values, folder / "distributions.png", title=f"{preset}, seed {seed}")
+    if PRESETS[preset].event_lengths is not None:
+        plot_lengths(values, folder / "lengths.png")
     names = ["manifest.json", *(f"recipes/{split}.jsonl.gz" for split in recipes_of)]
     sums = (f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names)
     write_text(folder / "SHA256SUMS", "".join(sums))
+
+
+def plot_lengths(values_of: dict[str, Distributions], path: Path) -> None:
+    """Draw how many moments are at most how long, beside CASTELLA's training split."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for split, values in values_of.items():
+        axes.ecdf(values.moment_s, label=f"{split}, {len(values.moment_s):,} moments")
+    real = castella_lengths()
+    axes.ecdf(
+        real.values_s,
+        real.counts,
+        color="black",
+        linestyle="--",
+        label=f"CASTELLA, train, {real.counts.sum():,} moments",
+    )
+    axes.set(xscale="log", xlim=(0.9, 320), xlabel="length of a moment (s)", ylabel="share at most so long")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    with atomic_path(path) as part:
+        figure.savefig(part, dpi=120)
 
 
 @click.command(cls=SingleCommand)
@@ -108,7 +142,9 @@ def main(published: Path, preset: str, seed: int, out: Path | None) -> None:
     }
     recipes_of = number_queries(kept)
     took_s = time.perf_counter() - started_s
-    click.echo(table_of({split: distributions(recipes) for split, recipes in recipes_of.items()}))
+    values_of = {split: distributions(recipes) for split, recipes in recipes_of.items()}
+    for line in [table_of(values_of), *lengths_comparison(values_of)]:
+        click.echo(line)
     num_drawn = sum(len(recipes) for recipes in drawn.values())
     click.echo(f"planned {num_drawn:,} candidate clips in {took_s:.1f} s")
     if out is not None:

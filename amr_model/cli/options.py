@@ -41,7 +41,10 @@ def device_option(command: Command) -> Command:
 # queries are answered together. Everything else is in its weights, and setting it would change nothing.
 SETTABLE = (
     "inference",
-    *(f"targets.{name}" for name in ("encoder", "windows", "clip_s", "audio_max", "text_max")),
+    *(
+        f"targets.{name}"
+        for name in ("encoder", "windows", "clip_s", "audio_max", "stretch_rows", "text_max")
+    ),
     *(f"targets.{name}" for name in ("audio_normalise", "text_normalise", "time_scale")),
     "train.valid_batch_size",
     "train.precision",

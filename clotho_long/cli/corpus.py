@@ -88,7 +88,7 @@ source_options = together(
 plan_options = together(
     click.option(
         "--preset",
-        type=click.Choice(["clotho-moment-long", "clotho-moment"]),
+        type=click.Choice(["clotho-moment-long", "clotho-moment-short", "clotho-moment"]),
         default="clotho-moment-long",
         show_default=True,
         help="Which published corpus to follow.",
@@ -307,7 +307,13 @@ def stats(corpus_dir: Path, plot_file: Path | None) -> None:
     Example:
       clotho-long stats corpus --plot corpus.png
     """
-    from clotho_long.stages.stats import of_corpus, plot_distributions, report_comparison, table_of
+    from clotho_long.stages.stats import (
+        lengths_comparison,
+        of_corpus,
+        plot_distributions,
+        report_comparison,
+        table_of,
+    )
 
     if plot_file is not None:
         check_picture_suffix(plot_file)
@@ -316,7 +322,7 @@ def stats(corpus_dir: Path, plot_file: Path | None) -> None:
     if not values_of:
         raise ManifestError("holds no recipes", corpus_dir / "recipes", "run `clotho-long plan` first")
     click.echo(table_of(values_of))
-    for line in report_comparison(corpus):
+    for line in [*lengths_comparison(values_of), *report_comparison(corpus)]:
         click.echo(line)
     if plot_file is not None:
         plot_distributions(values_of, plot_file, title=corpus_dir.resolve().name)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import ManifestError
@@ -16,7 +20,10 @@ MAX_LEVEL_DB = 200.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=FINITE)
 class Event:
-    """One event of a clip, one query: a trimmed Clotho file at every place where it sounds."""
+    """One event of a clip, one query: a trimmed Clotho file at every place where it sounds.
+
+    Of an event that is cut, the loudest `duration_s` sound, with fades (`clotho_long.audio.trim`).
+    """
 
     qid: str
     event_id: str
@@ -25,6 +32,9 @@ class Event:
     caption_index: int | None  # of the event's captions; None where only the published text is known
     foreground_db: Decibels
     starts_s: tuple[Seconds, ...]  # in the clip, in time order
+    cut_from_s: Seconds | None = (
+        None  # length of the trimmed event that is cut to `duration_s`; None: it is whole
+    )
 
     def __post_init__(self) -> None:
         check_id(self.qid, "qid")
@@ -34,6 +44,32 @@ class Event:
             raise ManifestError(f"event {self.event_id!r} never sounds")
         if list(self.starts_s) != sorted(self.starts_s) or self.starts_s[0] < 0:
             raise ManifestError(f"event {self.event_id!r} starts before 0 or out of order")
+        if self.cut_from_s is not None and self.cut_from_s <= self.duration_s:
+            raise ManifestError(
+                f"event {self.event_id!r} of {self.cut_from_s:g} s cannot be cut to {self.duration_s:g} s"
+            )
+
+    def __repr__(self) -> str:
+        """As it was before events could be cut, for one that is not: fingerprints are made of it."""
+        shown = (
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in dataclasses.fields(self)
+            if field.name != "cut_from_s" or self.cut_from_s is not None
+        )
+        return f"Event({', '.join(shown)})"
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As recipes of whole events were written, before events could be cut."""
+        plain: dict[str, Any] = serialise(self)
+        if self.cut_from_s is None:
+            del plain["cut_from_s"]
+        return plain
+
+    @property
+    def trimmed_s(self) -> Seconds:
+        """How long the trimmed event is, before any cut."""
+        return self.duration_s if self.cut_from_s is None else self.cut_from_s
 
     @property
     def end_s(self) -> Seconds:

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from clotho_long.core.seeds import generator
 from clotho_long.core.units import Seconds
+from clotho_long.recipe.lengths import castella_lengths
 from clotho_long.recipe.records import ClipRecipe, Event, recording_id_of
 from clotho_long.recipe.spec import MixtureSpec
 
@@ -51,8 +52,9 @@ def sample_clip(
     for index in rng.permutation(len(candidates)):
         candidate = candidates[index]
         gaps_s = spec.gap_s.sample(rng, _num_occurrences(spec, rng))
-        starts_s = _starts(time_s, gaps_s, candidate.duration_s)
-        time_s = starts_s[-1] + candidate.duration_s
+        duration_s = _sounding_s(spec, candidate, rng)
+        starts_s = _starts(time_s, gaps_s, duration_s)
+        time_s = starts_s[-1] + duration_s
         if time_s > spec.clip_duration_s:
             break
         events.append(
@@ -60,10 +62,11 @@ def sample_clip(
                 qid=QID_PENDING,
                 event_id=candidate.event_id,
                 trim_onset_s=candidate.trim_onset_s,
-                duration_s=candidate.duration_s,
+                duration_s=duration_s,
                 caption_index=int(rng.choice(candidate.caption_indices)),
                 foreground_db=spec.foreground_db.sample(rng),
                 starts_s=starts_s,
+                cut_from_s=candidate.duration_s if duration_s < candidate.duration_s else None,
             )
         )
     return ClipRecipe(
@@ -82,6 +85,13 @@ def _num_occurrences(spec: MixtureSpec, rng: np.random.Generator) -> int:
     if rng.random() >= spec.recurrence_probability:
         return 1
     return 1 + int(rng.choice(spec.recurrence_counts))
+
+
+def _sounding_s(spec: MixtureSpec, candidate: Candidate, rng: np.random.Generator) -> Seconds:
+    """How much of the event sounds at each occurrence; draws nothing where events stay whole."""
+    if spec.event_lengths is None:
+        return candidate.duration_s
+    return min(castella_lengths().sample(rng), candidate.duration_s)
 
 
 def _starts(time_s: Seconds, gaps_s: Sequence[Seconds], duration_s: Seconds) -> tuple[Seconds, ...]:

@@ -1,4 +1,4 @@
-"""What may happen in a clip: distributions and ranges, and the two published presets.
+"""What may happen in a clip: distributions and ranges, the two published presets, and one of short moments.
 
 After the Clotho-Moment generator (Lighthouse-Wrapper fdce40e, `config.yaml`) and the report on
 Clotho-Moment-Long; what both leave open is marked as our choice.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import ConfigError
@@ -72,6 +74,8 @@ class MixtureSpec:
     foreground_db: Uniform = Uniform(-5.0, 5.0)
     background_db: Uniform = Uniform(-25.0, -15.0)
     sample_rate_hz: Hertz = 32_000
+    # lengths are drawn from there, and longer events cut to their loudest stretch; None: events stay whole
+    event_lengths: Literal["castella"] | None = None
 
     def __post_init__(self) -> None:
         require_range(self, ("clip_duration_s",), above=True, high=LONGEST_CLIP_S)
@@ -86,6 +90,14 @@ class MixtureSpec:
             raise ConfigError("recurrence_counts is empty while recurrence_probability is not 0")
         if not all(1 <= count <= MAX_RECURRENCES for count in self.recurrence_counts):
             raise ConfigError(f"recurrence_counts must be whole numbers from 1 to {MAX_RECURRENCES}")
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As manifests of whole events were written, before events could be cut."""
+        plain: dict[str, Any] = serialise(self)
+        if self.event_lengths is None:
+            del plain["event_lengths"]
+        return plain
 
     def num_clips(self, background_length_s: Seconds) -> int:
         """How many clips fit: clip k is [k interval, k interval + duration), inside the recording."""
@@ -110,4 +122,9 @@ CLOTHO_MOMENT = dataclasses.replace(
     recurrence_counts=(),
     keep_empty_clips=True,
 )
-PRESETS = {"clotho-moment-long": CLOTHO_MOMENT_LONG, "clotho-moment": CLOTHO_MOMENT}
+CLOTHO_MOMENT_SHORT = dataclasses.replace(CLOTHO_MOMENT_LONG, event_lengths="castella")
+PRESETS = {
+    "clotho-moment-long": CLOTHO_MOMENT_LONG,
+    "clotho-moment-short": CLOTHO_MOMENT_SHORT,
+    "clotho-moment": CLOTHO_MOMENT,
+}

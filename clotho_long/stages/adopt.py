@@ -244,8 +244,8 @@ def _differences(
         source = foregrounds.get((recipe.split, event.event_id))
         if source is None:
             yield f"event {event.event_id!r} ({recipe.split}) is missing"
-        elif source.duration_s != event.duration_s:
-            yield f"{source.file} lasts {source.duration_s} s after trimming, not {event.duration_s:g} s"
+        elif source.duration_s != event.trimmed_s:
+            yield f"{source.file} lasts {source.duration_s} s after trimming, not {event.trimmed_s:g} s"
 
 
 def _refuse_other_split(recipe: ClipRecipe, split: str, path: Path) -> None:

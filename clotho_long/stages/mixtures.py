@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from clotho_long.audio.cache import cached_levels, cached_waveform, open_waveform
 from clotho_long.audio.io import Waveform, probe, read_mono, resample, stream_mono
 from clotho_long.audio.mix import PlacedEvent, measure_levels, mix
+from clotho_long.audio.trim import faded, loudest_stretch
 from clotho_long.core.errors import AudioError, ManifestError
 from clotho_long.core.files import fingerprint, fingerprint_file
 from clotho_long.core.units import Hertz, samples_from_seconds
@@ -21,6 +22,8 @@ from clotho_long.sources.records import Background, Foreground
 
 # Raised when the arithmetic of a mixture changes: what was rendered before is then made anew.
 MIXTURE_VERSION = 1
+# Raised when another stretch of an event would be taken for the loudest, or its fades change.
+CUT_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,8 @@ class MixtureTask:
     def fingerprint(self) -> str:
         """Changes when the recipe, a source file or the arithmetic does."""
         sources = [self.background.fingerprint, *(event.fingerprint for event in self.events)]
-        return fingerprint([MIXTURE_VERSION, repr(self.recipe), sources])
+        cut = any(event.cut_from_s is not None for event in self.recipe.events)
+        return fingerprint([MIXTURE_VERSION, repr(self.recipe), sources, *([CUT_VERSION] if cut else [])])
 
 
 class MixtureSources:
@@ -160,7 +164,10 @@ def decoded_background(source: SourceFile, rate_hz: Hertz, cache_dir: Path) -> P
 
 
 def _event_waveform(source: SourceFile, event: Event, rate_hz: Hertz, cache_dir: Path) -> Waveform:
-    """A trimmed event at `rate_hz`: cut at the file's own rate, then resampled, as published."""
+    """A trimmed event at `rate_hz`: cut at the file's own rate, then resampled, as published.
+
+    Of an event that is cut shorter, the loudest stretch, with fades.
+    """
     assert event.trim_onset_s is not None, "mixture_tasks refuses recipes without it"
     made_from = {
         "source": source.fingerprint,
@@ -168,15 +175,22 @@ def _event_waveform(source: SourceFile, event: Event, rate_hz: Hertz, cache_dir:
         "duration_s": event.duration_s,
         "rate_hz": rate_hz,
     }
+    if event.cut_from_s is not None:
+        made_from |= {"cut_from_s": event.cut_from_s, "cut": CUT_VERSION}
 
     def blocks() -> Iterator[Waveform]:
         _refuse_changed(source)
         native_hz, waveform = probe(source.path).sample_rate_hz, read_mono(source.path)
         onset = samples_from_seconds(event.trim_onset_s or 0, native_hz)
-        num_samples = samples_from_seconds(event.duration_s, native_hz)
+        num_samples = samples_from_seconds(event.trimmed_s, native_hz)
         if onset + num_samples > len(waveform):
             raise AudioError("is shorter than the recipe's trimming", source.path, "scan and plan again")
-        yield resample(waveform[onset : onset + num_samples], native_hz, rate_hz)
+        trimmed = waveform[onset : onset + num_samples]
+        if event.cut_from_s is None:
+            yield resample(trimmed, native_hz, rate_hz)
+        else:
+            stretch = loudest_stretch(trimmed, native_hz, event.duration_s)
+            yield faded(resample(trimmed[stretch], native_hz, rate_hz), rate_hz)
 
     return open_waveform(cached_waveform(cache_dir / "events", made_from, blocks))
 

@@ -12,12 +12,15 @@ from clotho_long.core.errors import ConfigError
 from clotho_long.core.files import atomic_path
 from clotho_long.core.settings import to_plain
 from clotho_long.corpus import Corpus
+from clotho_long.recipe.lengths import castella_lengths
 from clotho_long.recipe.records import ClipRecipe
 from clotho_long.recipe.spec import CLOTHO_MOMENT_LONG
 
 # The report on Clotho-Moment-Long, for its training corpus.
 REPORTED_CLIPS = 6274
 REPORTED_QUERIES = 14714
+# Evaluation breaks its figures down by these lengths of a moment, too.
+LENGTH_BINS_S = ((0.0, 3.0), (3.0, 10.0), (10.0, 30.0), (30.0, float("inf")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +99,18 @@ def report_comparison(corpus: Corpus) -> list[str]:
     return [
         f"report, train: {REPORTED_CLIPS:,} clips and {REPORTED_QUERIES:,} queries; "
         f"here {clips / REPORTED_CLIPS:.1%} and {queries / REPORTED_QUERIES:.1%} of them"
+    ]
+
+
+def lengths_comparison(values_of: dict[str, Distributions]) -> list[str]:
+    """How many moments are how long, beside real ones: CASTELLA's training split."""
+    shares = {
+        split: [_mean([low < length <= high for length in values.moment_s]) for low, high in LENGTH_BINS_S]
+        for split, values in values_of.items()
+    }
+    shares["CASTELLA, train"] = [castella_lengths().share_between(low, high) for low, high in LENGTH_BINS_S]
+    return ["moments of at most 3 s / of 3 to 10 / of 10 to 30 / longer:"] + [
+        f"  {name}: {' / '.join(f'{share:.1%}' for share in of_name)}" for name, of_name in shares.items()
     ]
 
 

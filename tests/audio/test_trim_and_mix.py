@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from clotho_long.audio.io import Waveform
 from clotho_long.audio.mix import PlacedEvent, measure_levels, mix, peak_of
-from clotho_long.audio.trim import active_seconds
+from clotho_long.audio.trim import FADE_S, active_seconds, faded, loudest_stretch
 from clotho_long.core.errors import AudioError
 from tests.builders import RATE_HZ, noise, tone
 
@@ -167,3 +167,47 @@ def test_silence_is_an_error_that_names_what_is_silent() -> None:
     event = PlacedEvent(event_id="quiet dog", waveform=silent, foreground_db=0, start_samples=(0,))
     with pytest.raises(AudioError, match="event 'quiet dog' is silent"):
         mixed_whole(noise(1.0), [event], -20)
+
+
+@pytest.mark.parametrize(
+    ("per_second", "duration_s", "expected_s"),
+    [
+        ((0.1, 0.1, 1, 0.1), 1.0, (2, 3)),
+        ((0.1, 0.9, 1, 0.8), 2.0, (1, 3)),
+        ((1, 0.1, 1), 1.0, (0, 1)),  # of equals the first
+        ((0, 0, 0), 2.0, (0, 2)),
+        ((0.5, 1), 5.0, (0, 2)),  # not longer: everything
+    ],
+)
+def test_the_loudest_stretch_is_the_first_of_the_most_energy(
+    per_second: tuple[float, ...], duration_s: float, expected_s: tuple[int, int]
+) -> None:
+    stretch = loudest_stretch(levels(*per_second), 1000, duration_s)
+    assert (stretch.start, stretch.stop) == (1000 * expected_s[0], 1000 * expected_s[1])
+
+
+@given(seed=st.integers(0, 2**32 - 1), duration_s=st.floats(0.1, 3.0))
+def test_no_other_stretch_on_the_grid_is_louder(seed: int, duration_s: float) -> None:
+    waveform = noise(3.0, rate_hz=1000, seed=seed)
+    stretch = loudest_stretch(waveform, 1000, duration_s)
+    length = int(duration_s * 1000)
+    assert stretch.stop - stretch.start == length
+    energies = [
+        float(np.square(waveform[start : start + length], dtype=np.float64).sum())
+        for start in range(0, len(waveform) - length + 1, 100)
+    ]
+    assert float(np.square(waveform[stretch], dtype=np.float64).sum()) == pytest.approx(
+        max(energies), rel=1e-5
+    )
+
+
+def test_fades_touch_the_ends_only() -> None:
+    flat = np.ones(1000, np.float32)
+    result = faded(flat, 10_000)
+    edge = int(FADE_S * 10_000)
+    assert (np.diff(result[:edge]) > 0).all()
+    assert result[0] < 0.001
+    np.testing.assert_array_equal(result[edge:-edge], flat[edge:-edge])
+    np.testing.assert_array_equal(result, result[::-1])
+    assert len(faded(np.ones(3, np.float32), 10_000)) == 3
+    assert (flat == 1).all()

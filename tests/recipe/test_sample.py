@@ -11,10 +11,18 @@ from hypothesis import strategies as st
 
 from clotho_long.core.errors import ConfigError, ManifestError
 from clotho_long.core.records import Query
-from clotho_long.core.settings import load_config, override
+from clotho_long.core.settings import load_config, override, to_plain
+from clotho_long.recipe.lengths import castella_lengths
 from clotho_long.recipe.records import recording_id_of
 from clotho_long.recipe.sample import Candidate, sample_clip
-from clotho_long.recipe.spec import CLOTHO_MOMENT, CLOTHO_MOMENT_LONG, Exponential, MixtureSpec, Uniform
+from clotho_long.recipe.spec import (
+    CLOTHO_MOMENT,
+    CLOTHO_MOMENT_LONG,
+    CLOTHO_MOMENT_SHORT,
+    Exponential,
+    MixtureSpec,
+    Uniform,
+)
 from tests.builders import make_event, make_recipe
 
 
@@ -201,3 +209,48 @@ def test_a_recipe_whose_event_runs_past_the_clip_cannot_be_built() -> None:
         make_event(starts_s=(5.0, 1.0))
     with pytest.raises(ManifestError, match="never sounds"):
         make_event(starts_s=())
+
+
+def test_short_moments_are_as_long_as_castellas_where_the_events_allow_it() -> None:
+    spec = dataclasses.replace(CLOTHO_MOMENT_SHORT, clip_duration_s=1e6)
+    recipe = sample_clip(spec, candidates(4000), split="train", background_id="x", start_s=0.0, seed=3)
+    whole_s = {candidate.event_id: candidate.duration_s for candidate in candidates(4000)}
+    assert len(recipe.events) == 4000
+    for event in recipe.events:
+        assert event.trimmed_s == whole_s[event.event_id]
+        assert (event.cut_from_s is None) == (event.duration_s == whole_s[event.event_id])
+        assert event.duration_s == round(event.duration_s)
+    # of the events that are long enough for nine of ten lengths, a length is as frequent as in CASTELLA
+    long_ones = np.array([event.duration_s for event in recipe.events if event.trimmed_s >= 20])
+    real = castella_lengths()
+    for low_s, high_s in ((0, 1), (1, 2), (2, 3), (3, 5), (5, 10), (10, 19)):
+        share = np.mean((long_ones > low_s) & (long_ones <= high_s))
+        assert share == pytest.approx(real.share_between(low_s, high_s), abs=0.03)
+
+
+def test_the_lengths_are_those_of_the_labels() -> None:
+    real = castella_lengths()
+    assert (real.counts.sum(), real.values_s.min(), real.values_s.max()) == (6156, 1, 292)
+    assert real.share_between(0, 3) == pytest.approx(0.465, abs=0.001)
+    assert np.median(np.repeat(real.values_s, real.counts)) == 4
+
+
+def test_what_a_whole_event_was_written_as_stays() -> None:
+    assert "event_lengths" not in to_plain(CLOTHO_MOMENT_LONG)
+    assert to_plain(CLOTHO_MOMENT_SHORT)["event_lengths"] == "castella"
+    assert "cut_from_s" not in to_plain(make_event())
+    assert repr(make_event()) == (
+        "Event(qid='00000', event_id='dog', trim_onset_s=0, duration_s=4.0, caption_index=0, "
+        "foreground_db=0.0, starts_s=(2.0,))"
+    )
+    cut = make_event(cut_from_s=9.0)
+    assert to_plain(cut)["cut_from_s"] == 9.0
+    assert repr(cut) != repr(make_event())
+    assert repr(cut).endswith("cut_from_s=9.0)")
+
+
+def test_an_event_is_cut_only_where_something_is_cut_off() -> None:
+    with pytest.raises(ManifestError, match="'dog' of 4 s cannot be cut to 4 s"):
+        make_event(cut_from_s=4.0)
+    with pytest.raises(ConfigError, match="event_lengths"):
+        override(CLOTHO_MOMENT_LONG, ["event_lengths=dcase"])

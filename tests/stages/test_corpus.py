@@ -353,6 +353,7 @@ def test_stats_count_and_draw(corpus: Corpus, tmp_path: Path) -> None:
     row = next(line.split() for line in result.output.splitlines() if line.split()[0] == "train")
     assert row[1:4] == [str(clips), str(queries), f"{queries / clips:.2f}"]
     assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "CASTELLA, train: 46.5% / 31.6% / 15.3% / 6.6%" in result.output
 
 
 @pytest.mark.parametrize("name", ["corpus.xyz", "corpus"])
@@ -387,3 +388,43 @@ def test_an_event_is_silent_after_all(corpus: Corpus) -> None:
     event.write_bytes(kept)
     assert result.exit_code == 1
     assert f"event {spoiled.events[0].event_id!r} is silent" in result.output
+
+
+def test_a_cut_event_is_its_loudest_stretch(tmp_path: Path) -> None:
+    """The preset with short moments, from plan to mixture."""
+    corpus = make_corpus(tmp_path, lengths_s=(6.0,))
+    event_id = next(item.event_id for item in corpus.foregrounds() if item.split == "train")
+    levels = np.repeat(np.float32([0.1, 0.1, 0.1, 1.0, 0.1, 0.1]), 44_100)
+    write_audio(
+        corpus.source_root("clotho") / "development" / f"{event_id}.wav",
+        tone(500, 6.0, rate_hz=44_100) * levels,
+        44_100,
+    )
+    sources = (
+        "--clotho",
+        corpus.source_root("clotho"),
+        "--walking-tours",
+        corpus.source_root("walking_tours"),
+    )
+    short = ("--preset", "clotho-moment-short", "--set", "clip_duration=20", "--set", "clip_interval=1")
+    for arguments in (
+        ("scan", *sources, "--out", corpus.root, "--trim-db", 40, "--jobs", 1),
+        ("plan", corpus.root, *short, "--set", "gap_s.mean=1", "--set", "recurrence_probability=0"),
+    ):
+        assert run_cli(*arguments).exit_code == 0
+    task = next(
+        task for task in mixture_tasks(corpus, ["train"]) if [e.duration_s for e in task.recipe.events] == [1]
+    )
+    (cut,) = task.recipe.events
+    assert cut.cut_from_s == 6
+    quiet = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, background_db=-80.0))
+    mixture = render_mixture(quiet)
+    start = int(cut.starts_s[0] * 32_000)
+    # the loud second from its beginning to its end, and nothing around it
+    heard = np.abs(mixture[start : start + 32_000])
+    assert min(heard[at : at + 1000].max() for at in range(1000, 31_000, 1000)) > 0.9
+    assert np.abs(np.delete(mixture, slice(start, start + 32_000))).max() < 0.01
+    np.testing.assert_array_equal(mixture, render_mixture(quiet))
+    whole = dataclasses.replace(cut, cut_from_s=None)
+    other = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, events=(whole,)))
+    assert other.fingerprint != task.fingerprint

@@ -8,17 +8,23 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clotho_long.core.annotations import read_queries
 from clotho_long.core.jsonl import read_records, write_records
 from clotho_long.core.records import SPLITS
 from clotho_long.corpus import Corpus
+from clotho_long.recipe.lengths import castella_lengths
 from clotho_long.recipe.records import ClipRecipe
+from clotho_long.recipe.spec import PRESETS
 from clotho_long.sources.records import Foreground
+from clotho_long.stages.plan import sample_split
+from pipelines.make_manifest import published_events, published_tours
 from tests.builders import as_manifest, make_corpus, run_cli
 
-MANIFEST = Path(__file__).resolve().parents[2] / "manifests" / "clotho-moment-long"
+MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
+MANIFEST = MANIFESTS / "clotho-moment-long"
 
 PUBLISHED_CLIP = {
     "name": "Singapore_1.0_61.0",
@@ -176,6 +182,26 @@ def test_a_manifest_gives_back_the_corpus_that_it_was_made_from(tmp_path: Path) 
     assert {split: corpus.recipes_file(split).read_bytes() for split in SPLITS} == recipes
 
 
+def test_a_manifest_of_cut_events_knows_their_whole_lengths(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path)
+    short = ("--preset", "clotho-moment-short", "--set", "clip_duration=20", "--set", "gap_s.mean=3")
+    assert run_cli("plan", corpus.root, *short).exit_code == 0
+    recipes = list(corpus.recipes("train"))
+    cut = next(e for recipe in recipes for e in recipe.events if e.cut_from_s is not None)
+    manifest = as_manifest(corpus, tmp_path / "manifest")
+    result = run_cli("plan", corpus.root, "--manifest", manifest)
+    assert result.exit_code == 0, result.output
+    assert list(corpus.recipes("train")) == recipes
+    changed = [
+        dataclasses.replace(item, duration_s=item.duration_s + 1) if item.event_id == cut.event_id else item
+        for item in corpus.foregrounds()
+    ]
+    write_records(corpus.foregrounds_file, changed, Foreground)
+    result = run_cli("plan", corpus.root, "--manifest", manifest)
+    assert result.exit_code == 1
+    assert f"lasts {cut.trimmed_s + 1:g} s after trimming, not {cut.trimmed_s:g} s" in result.output
+
+
 def test_sources_that_differ_from_the_manifests_are_named(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path)
     manifest = as_manifest(corpus, tmp_path / "manifest")
@@ -210,17 +236,48 @@ def test_our_manifest_is_of_the_reports_size() -> None:
     assert sum(len(recipe.events) for recipe in recipes) == pytest.approx(14714, rel=0.05)
 
 
-def test_our_manifest_holds_no_caption_and_no_path_and_matches_its_sums() -> None:
-    sums = dict(reversed(line.split("  ", 1)) for line in (MANIFEST / "SHA256SUMS").read_text().splitlines())
+@pytest.mark.parametrize("name_of_manifest", ["clotho-moment-long", "clotho-moment-short"])
+def test_our_manifests_hold_no_caption_and_no_path_and_match_their_sums(name_of_manifest: str) -> None:
+    manifest = MANIFESTS / name_of_manifest
+    sums = dict(reversed(line.split("  ", 1)) for line in (manifest / "SHA256SUMS").read_text().splitlines())
     assert sums
     for name, digest in sums.items():
-        content = (MANIFEST / name).read_bytes()
+        content = (manifest / name).read_bytes()
         assert hashlib.sha256(content).hexdigest() == digest
         if name.endswith(".gz"):
             text = gzip.decompress(content).decode()
             assert '"caption"' not in text
             assert '"query"' not in text
             assert '": "/' not in text
+
+
+def test_moments_of_the_short_manifest_are_as_long_as_castellas() -> None:
+    recipes = read_records(MANIFESTS / "clotho-moment-short" / "recipes" / "train.jsonl.gz", ClipRecipe)
+    lengths_s = np.array([e.duration_s for r in recipes for e in r.events for _ in e.starts_s])
+    real = castella_lengths()
+    assert np.median(lengths_s) == pytest.approx(4, abs=1)
+    for low_s, high_s in ((0, 3), (3, 10), (10, np.inf)):  # no event is longer than 30 s
+        share = np.mean((lengths_s > low_s) & (lengths_s <= high_s))
+        assert share == pytest.approx(real.share_between(low_s, high_s), abs=0.05)
+
+
+def test_planning_again_gives_the_published_manifest(published: Path, tmp_path: Path) -> None:
+    """Of the smallest split, for time: every clip has a random stream of its own."""
+    for preset in ("clotho-moment-long", "clotho-moment-short"):
+        folder = published / "clotho_moment"
+        drawn = sample_split(
+            PRESETS[preset],
+            published_events(folder, "valid"),
+            published_tours(folder, "valid"),
+            split="valid",
+            seed=2023,
+        )
+        ours = read_records(MANIFESTS / preset / "recipes" / "valid.jsonl.gz", ClipRecipe)
+        without_qids = [
+            dataclasses.replace(r, events=tuple(dataclasses.replace(e, qid="") for e in r.events))
+            for r in ours
+        ]
+        assert [recipe for recipe in drawn if recipe.events] == without_qids
 
 
 def test_our_manifests_qids_count_over_the_splits() -> None:
