@@ -9,7 +9,6 @@ The one module of this package that reads audio.
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,15 +18,14 @@ import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
 
+from amr_model.answer.pictures import plot_answers as plot_answers
 from amr_model.answer.run import predict_set
 from amr_model.answer.stretches import ChunkAnswer, chunk_starts, merge
 from amr_model.config import ExperimentConfig
 from amr_model.data.sets import RetrievalSet
 from amr_model.tensors import Batch, Outputs
 from clotho_long.audio.io import Waveform, probe, stream_mono, write_audio
-from clotho_long.audio.spectrogram import spectrogram, to_png
 from clotho_long.core.errors import ConfigError
-from clotho_long.core.files import atomic_path
 from clotho_long.core.predictions import MAX_RANKED, RankedWindow
 from clotho_long.core.records import Query
 from clotho_long.core.units import Hertz, Seconds
@@ -38,6 +36,7 @@ from clotho_long.features.extract import EncoderChoice, WindowChoice, encode_pie
 from clotho_long.features.files import AUDIO_KEY, Features, audio_file, read_features
 from clotho_long.features.windows import Convention
 
+ROWS_AT_A_TIME = 16  # between two words about how far the encoder is
 CHUNK_ROWS = 300  # where the settings of the model name no limit
 
 
@@ -97,9 +96,9 @@ class Retriever:
         """
         return self.answer(recording, self.hear(recording), queries, num_windows=num_windows)
 
-    def hear(self, recording: Path) -> Encoded:
-        """Encode a recording; errors as `find`."""
-        return encode_recording(recording, self.encoder, self.config.targets.windows)
+    def hear(self, recording: Path, *, on_heard: Callable[[Seconds], None] = lambda heard_s: None) -> Encoded:
+        """Encode a recording; errors as `find`. `on_heard` is told how many seconds are encoded."""
+        return encode_recording(recording, self.encoder, self.config.targets.windows, on_heard=on_heard)
 
     def answer(
         self, recording: Path, encoded: Encoded, queries: Sequence[str], *, num_windows: int = MAX_RANKED
@@ -136,8 +135,14 @@ def listener_for(
     return EncoderChoice(name=name or config.targets.encoder, weights=weights, device=where)
 
 
-def encode_recording(path: Path, encoder: Encoder, windows: Convention) -> Encoded:
-    """The features of a recording, read piece by piece."""
+def encode_recording(
+    path: Path,
+    encoder: Encoder,
+    windows: Convention,
+    *,
+    on_heard: Callable[[Seconds], None] = lambda heard_s: None,
+) -> Encoded:
+    """The features of a recording, read piece by piece; `on_heard` is told how many seconds are encoded."""
     num_samples = 0
 
     def counted() -> Iterator[Waveform]:
@@ -147,7 +152,12 @@ def encode_recording(path: Path, encoder: Encoder, windows: Convention) -> Encod
             yield block
 
     choice = WindowChoice(convention=windows)
-    rows = [encode_piece(piece, encoder) for piece in pieces_of(counted(), encoder, choice)]
+    rows: list[Features] = []
+    for piece in pieces_of(counted(), encoder, choice):
+        # the numbers of a window do not depend on those that it comes with: small steps for who waits
+        for start in range(0, len(piece), ROWS_AT_A_TIME):
+            rows.append(encode_piece(piece[start : start + ROWS_AT_A_TIME], encoder))
+            on_heard(float(sum(map(len, rows))))
     return Encoded(rows=np.concatenate(rows), duration_s=num_samples / encoder.sample_rate_hz)
 
 
@@ -247,29 +257,6 @@ def cut_moments(answer: Answer, folder: Path, *, prefix: str = "") -> list[Path]
         for rank, (window, piece) in enumerate(zip(answer.windows, pieces, strict=True), start=1)
         if piece
     ]
-
-
-def plot_answers(answers: Sequence[Answer], path: Path) -> None:
-    """A panel for each answer: its windows on the recording's spectrogram, best on top, with their scores."""
-    from matplotlib.figure import Figure
-    from matplotlib.image import imread
-
-    recordings = dict.fromkeys(answer.recording for answer in answers)
-    pictures = {recording: imread(io.BytesIO(to_png(spectrogram(recording)))) for recording in recordings}
-
-    heights = [1.2 + 0.25 * len(answer.windows) for answer in answers]
-    figure = Figure(figsize=(10, sum(heights)), layout="constrained")
-    panels = figure.subplots(len(answers), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axes, answer in zip(panels, answers, strict=True):
-        whole = (0, answer.duration_s, max(1, len(answer.windows)) + 0.5, 0.5)
-        axes.imshow(pictures[answer.recording], extent=whole, aspect="auto", cmap="gray")
-        for rank, (onset_s, offset_s, score) in enumerate(answer.windows, start=1):
-            axes.barh(rank, offset_s - onset_s, left=onset_s, height=0.6, alpha=0.75)
-            axes.annotate(f"{score:.3f}", ((onset_s + offset_s) / 2, rank), ha="center", va="center")
-        axes.set(xlim=(0, answer.duration_s), yticks=range(1, len(answer.windows) + 1), xlabel="seconds")
-        axes.set_title(f"{answer.query}  ({answer.recording.name})", loc="left", fontsize=9)
-    with atomic_path(path) as part:
-        figure.savefig(part, dpi=120)
 
 
 def _clock(time_s: Seconds) -> str:

@@ -13,6 +13,7 @@ import click
 from amr_model.cli.options import EXISTING_PATH, FILE, FOLDER, chosen_device, device_option, set_option
 from clotho_long.core.command_line import common_options, progress, set_up_logging
 from clotho_long.core.errors import AudioError, ClothoLongError
+from clotho_long.core.figures import check_plot_suffix
 
 if TYPE_CHECKING:
     from amr_model.answer.retriever import Answer
@@ -71,6 +72,8 @@ def predict(
     from clotho_long.core.work import Workers
     from clotho_long.features.recordings import audio_files, find_recordings
 
+    if plot_file is not None:
+        check_plot_suffix(plot_file)
     set_up_logging(quiet=quiet)
     watch = functools.partial(progress, quiet=quiet)
     where = chosen_device(device, jobs)

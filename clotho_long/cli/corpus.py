@@ -278,8 +278,11 @@ def stats(corpus_dir: Path, plot_file: Path | None) -> None:
     Example:
       clotho-long stats corpus --plot corpus.png
     """
+    from clotho_long.core.figures import check_plot_suffix
     from clotho_long.stages.stats import of_corpus, plot_distributions, report_comparison, table_of
 
+    if plot_file is not None:
+        check_plot_suffix(plot_file)
     corpus = _corpus(corpus_dir)
     values_of = of_corpus(corpus)
     if not values_of:

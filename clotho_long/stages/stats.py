@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from clotho_long.core.files import atomic_path
+from clotho_long.core.figures import families, save_figure, wrapped
 from clotho_long.core.settings import to_plain
 from clotho_long.corpus import Corpus
 from clotho_long.recipe.records import ClipRecipe
 from clotho_long.recipe.spec import CLOTHO_MOMENT_LONG
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 # The report on Clotho-Moment-Long, for its training corpus.
 REPORTED_CLIPS = 6274
 REPORTED_QUERIES = 14714
+
+
+# field of Distributions, what the axis says, whether the values are whole numbers
+PANELS = (
+    ("queries_per_clip", "queries per clip", True),
+    ("moments_per_query", "moments per query", True),
+    ("moment_s", "length of a moment (s)", False),
+    ("gap_s", "gap before a moment (s)", False),
+    ("foreground_db", "level of an event (dB)", False),
+    ("background_db", "level of the background (dB)", False),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,43 +114,51 @@ def report_comparison(corpus: Corpus) -> list[str]:
 
 
 def plot_distributions(values_of: dict[str, Distributions], path: Path, *, title: str) -> None:
-    """Draw the distributions of all splits into a picture."""
+    """Draw the distributions of all splits into a picture; one legend below says which split is which."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(13, 7), layout="constrained")
-    axes = figure.subplots(2, 3)
-    panels = (
-        ("queries_per_clip", "queries per clip", True),
-        ("moments_per_query", "moments per query", True),
-        ("moment_s", "length of a moment (s)", False),
-        ("gap_s", "gap before a moment (s)", False),
-        ("foreground_db", "level of an event (dB)", False),
-        ("background_db", "level of the background (dB)", False),
+    with rc_context({"font.family": list(families())}):
+        figure = Figure(figsize=(13, 7.4), layout="constrained")
+        axes = figure.subplots(2, 3)
+        for axis, (name, label, whole) in zip(axes.flat, PANELS, strict=True):
+            shown = {split: getattr(values, name) for split, values in values_of.items()}
+            _histogram(axis, shown, whole=whole)
+            axis.set(xlabel=label, ylabel="share" if whole else "density")
+            means = ", ".join(f"{split} {_mean(part):.2f}" for split, part in shown.items() if part)
+            axis.set_title(f"mean: {means or 'no values'}", fontsize=9, loc="left", parse_math=False)
+            axis.spines[["top", "right"]].set_visible(False)
+            if whole:
+                axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        handles, labels = axes.flat[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=max(len(labels), 1), frameon=False)
+        counts = (
+            f"{split} {len(v.queries_per_clip):,} clips, {len(v.moments_per_query):,} queries"
+            for split, v in values_of.items()
+        )
+        figure.suptitle(wrapped(f"{title}: {', '.join(counts)}", 130), parse_math=False)
+        save_figure(figure, path)
+
+
+def _histogram(axis: Axes, shown: Mapping[str, Sequence[float]], *, whole: bool) -> None:
+    """Splits side by side: bars of whole numbers, or outlines, in the order and colours of `shown`."""
+    everything = [value for part in shown.values() for value in part]
+    low, high = (min(everything), max(everything)) if everything else (0, 1)
+    if whole:  # two places at least, so that the axis shows whole numbers
+        low, high = low - (low == high and low > 0), high + (low == high)
+    bins = (np.arange(low - 0.5, high + 1) if whole else np.linspace(low, high + 1e-9, 31)).tolist()
+    parts = [part if len(part) else [np.nan] for part in shown.values()]  # an empty split keeps its colour
+    weights = [np.full(len(part), 1 / (len(part) * (bins[1] - bins[0]))) for part in parts]
+    colours = [f"C{place}" for place in range(len(shown))]
+    axis.hist(
+        parts,
+        bins=bins,
+        weights=weights,
+        histtype="bar" if whole else "step",
+        label=list(shown),
+        color=colours,
     )
-    for axis, (name, label, whole) in zip(axes.flat, panels, strict=True):
-        shown = {split: getattr(v, name) for split, v in values_of.items() if getattr(v, name)}
-        everything = [value for part in shown.values() for value in part]
-        if everything:
-            low, high = min(everything), max(everything)
-            bins = np.arange(low - 0.5, high + 1.5) if whole else np.linspace(low, high + 1e-9, 31)
-            axis.hist(
-                list(shown.values()),
-                bins=bins,
-                density=True,
-                histtype="bar" if whole else "step",
-                label=[f"{split} (mean {_mean(part):.2f})" for split, part in shown.items()],
-            )
-            axis.legend(fontsize=8, frameon=False)
-        axis.set_xlabel(label)
-        axis.set_ylabel("share" if whole else "density")
-        axis.spines[["top", "right"]].set_visible(False)
-    counts = (
-        f"{split} {len(v.queries_per_clip):,} clips, {len(v.moments_per_query):,} queries"
-        for split, v in values_of.items()
-    )
-    figure.suptitle(f"{title}: {', '.join(counts)}")
-    with atomic_path(path) as part:
-        figure.savefig(part, dpi=120)
 
 
 def _gaps(recipe: ClipRecipe) -> list[float]:
