@@ -12,6 +12,7 @@ import pytest
 
 from tests.web.builders import (
     CHROMIUM,
+    CONTRAST,
     MOMENTS,
     PatientEncoder,
     make_listener,
@@ -183,20 +184,6 @@ STICKING_OUT = """() => [...document.querySelectorAll("#title *, #form, #results
     const box = e.getBoundingClientRect(), card = e.closest("article, .player")?.getBoundingClientRect();
     return box.width && (box.right > (card ?? {right: innerWidth}).right + .5 || box.right > innerWidth);
   }).map(e => e.tagName + "." + e.className)"""
-# in the page: the contrast of an element's text with what lies behind it, as WCAG 2 defines it
-CONTRAST = """(selector) => {
-  const parse = text => text.match(/[\\d.]+/g).map(Number);
-  const linear = v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
-  const light = ([r, g, b]) => .2126 * linear(r / 255) + .7152 * linear(g / 255) + .0722 * linear(b / 255);
-  const text = document.querySelector(selector);
-  let behind = text, colour;
-  do {
-    colour = parse(getComputedStyle(behind).backgroundColor);
-    behind = behind.parentElement;
-  } while (behind && colour[3] === 0);
-  const both = [light(colour), light(parse(getComputedStyle(text).color))].sort((a, b) => b - a);
-  return (both[0] + .05) / (both[1] + .05);
-}"""
 
 
 @pytest.mark.parametrize("width", [360, 390, 1280])
