@@ -12,6 +12,7 @@ from clotho_long.core.figures import families, save_figure, show_times, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from amr_model.answer.retriever import Answer
 
@@ -33,6 +34,12 @@ def plot_answers(answers: Sequence[Answer], path: Path) -> None:
         AudioError: a recording cannot be read any more.
     """
     from matplotlib import rc_context
+
+    with rc_context({"font.family": list(families())}):
+        save_figure(_drawn(answers), path)
+
+
+def _drawn(answers: Sequence[Answer]) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.image import imread
 
@@ -41,14 +48,13 @@ def plot_answers(answers: Sequence[Answer], path: Path) -> None:
     left_out = len(answers) - len(drawn)
     recordings = dict.fromkeys(answer.recording for answer in drawn)
     pictures = {recording: imread(io.BytesIO(to_png(spectrogram(recording)))) for recording in recordings}
-    with rc_context({"font.family": list(families())}):
-        figure = Figure(figsize=(WIDTH_IN, sum(heights) + LINE_IN * (left_out > 0)), layout="constrained")
-        panels = figure.subplots(len(drawn), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for axes, answer in zip(panels, drawn, strict=True):
-            _draw(axes, answer, pictures[answer.recording])
-        if left_out:
-            figure.supxlabel(f"{left_out} more answers are not drawn", fontsize=9, x=0.5)
-        save_figure(figure, path)
+    figure = Figure(figsize=(WIDTH_IN, sum(heights) + LINE_IN * (left_out > 0)), layout="constrained")
+    panels = figure.subplots(len(drawn), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, answer in zip(panels, drawn, strict=True):
+        _draw(axes, answer, pictures[answer.recording])
+    if left_out:
+        figure.supxlabel(f"{left_out} more answers are not drawn", fontsize=9)
+    return figure
 
 
 def _that_fit(answers: Sequence[Answer]) -> Sequence[Answer]:

@@ -79,7 +79,7 @@ def find(
             write_text(folder / RESULTS, html)
             return html
     except _Stopped:
-        problem, fix = "Stopped.", "Nothing was found out."
+        problem, fix = "Stopped.", "Press the button to ask again."
     except ClothoLongError as error:
         # the name that the visitor knows, not where the file lies on this machine
         name = f"{recording.name} " if error.where == str(recording) else ""

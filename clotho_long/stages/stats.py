@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic.dataclasses import dataclass
@@ -117,6 +117,7 @@ def plot_distributions(values_of: dict[str, Distributions], path: Path, *, title
     """Draw the distributions of all splits into a picture; one legend below says which split is which."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
     from matplotlib.ticker import MaxNLocator
 
     with rc_context({"font.family": list(families())}):
@@ -131,8 +132,8 @@ def plot_distributions(values_of: dict[str, Distributions], path: Path, *, title
             axis.spines[["top", "right"]].set_visible(False)
             if whole:
                 axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        handles, labels = axes.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=max(len(labels), 1), frameon=False)
+        patches = [Patch(color=f"C{place}", label=split) for place, split in enumerate(values_of)]
+        figure.legend(handles=patches, loc="outside lower center", ncols=len(patches) or 1, frameon=False)
         counts = (
             f"{split} {len(v.queries_per_clip):,} clips, {len(v.moments_per_query):,} queries"
             for split, v in values_of.items()
@@ -141,24 +142,17 @@ def plot_distributions(values_of: dict[str, Distributions], path: Path, *, title
         save_figure(figure, path)
 
 
-def _histogram(axis: Axes, shown: Mapping[str, Sequence[float]], *, whole: bool) -> None:
-    """Splits side by side: bars of whole numbers, or outlines, in the order and colours of `shown`."""
-    everything = [value for part in shown.values() for value in part]
-    low, high = (min(everything), max(everything)) if everything else (0, 1)
+def _histogram(axis: Axes, values_of: Mapping[str, Sequence[float]], *, whole: bool) -> None:
+    """Splits side by side: bars of whole numbers, or outlines; a split without values keeps its colour."""
+    shown = {f"C{place}": part for place, part in enumerate(values_of.values()) if len(part)}
+    if not shown:
+        return
+    low, high = (pick([pick(part) for part in shown.values()]) for pick in (min, max))
     if whole:  # two places at least, so that the axis shows whole numbers
         low, high = low - (low == high and low > 0), high + (low == high)
     bins = (np.arange(low - 0.5, high + 1) if whole else np.linspace(low, high + 1e-9, 31)).tolist()
-    parts = [part if len(part) else [np.nan] for part in shown.values()]  # an empty split keeps its colour
-    weights = [np.full(len(part), 1 / (len(part) * (bins[1] - bins[0]))) for part in parts]
-    colours = [f"C{place}" for place in range(len(shown))]
-    axis.hist(
-        parts,
-        bins=bins,
-        weights=weights,
-        histtype="bar" if whole else "step",
-        label=list(shown),
-        color=colours,
-    )
+    kind: Literal["bar", "step"] = "bar" if whole else "step"
+    axis.hist(list(shown.values()), bins=bins, density=True, histtype=kind, color=list(shown))
 
 
 def _gaps(recipe: ClipRecipe) -> list[float]:
