@@ -19,8 +19,6 @@ from amr_model.cli.options import FILE, chosen_device, device_option, set_option
 from clotho_long.core.command_line import common_options, set_up_logging
 from clotho_long.core.errors import ConfigError
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 
 @click.command()
 @click.option("--checkpoint", required=True, type=FILE, help="Ours, or a public one.")
@@ -87,6 +85,7 @@ def serve(
         _settle_gradio(folder)
         from amr_model.answer.retriever import Retriever, listener_for
         from amr_model.checkpoint import load_model
+        from amr_model.web.guard import LOOPBACK
         from amr_model.web.listener import Listener
         from amr_model.web.page import serving
         from clotho_long.core.settings import override
