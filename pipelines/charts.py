@@ -139,7 +139,7 @@ def intervals(
         axes.set(xlabel=label, title=title)
         axes.set_xlim(0, limit)
 
-    return _drawn(draw, height=1.1 + 0.32 * len(rows))
+    return _drawn(draw, height=1.1 + 0.32 * len(rows) + (0.3 if beside else 0))
 
 
 def _whole_epochs(axes: Axes) -> None:

@@ -261,6 +261,19 @@ def test_a_long_search_shows_how_far_it_is_and_can_be_stopped(browser, tmp_path)
         assert list((folder / "searches").iterdir()) == []
 
 
+def test_visitors_do_not_see_what_others_gave_or_got(browser, address, tmp_path):
+    with visiting(browser, address) as first:
+        give(first, write_recording(tmp_path / "street.wav"), "a dog barks")
+        first.click("#find")
+        first.wait_for_selector("#results .mark")
+        cut = first.get_attribute("#results .mark", "data-cut")
+        with visiting(browser, address) as second:
+            second.wait_for_selector("#results .invitation")
+            assert second.locator("#results .moments").count() == 0
+            # the folder of all searches can neither be listed nor read
+            assert second.request.get(f"{address}{cut.rpartition('/')[0].rpartition('/')[0]}").status >= 400
+
+
 def test_a_recording_that_is_too_large_is_refused(visit, tmp_path):
     posted = []
     visit.on("request", lambda request: posted.append(request.url) if "/upload?" in request.url else None)
