@@ -39,16 +39,33 @@ History = Sequence[Mapping[str, Any]]  # lines of metrics.jsonl
 Interval = tuple[float, float]
 
 
-def curves(runs: Mapping[str, History], *, figure: str, title: str, label: str) -> bytes:
-    """One line for each run over its epochs; `figure` is such as `loss.total` or `valid.R1@0.7`."""
+def curves(
+    runs: Mapping[str, History],
+    *,
+    figure: str,
+    title: str,
+    label: str,
+    kept: Mapping[str, int] | None = None,
+) -> bytes:
+    """One line for each run over its epochs.
+
+    Args:
+        figure: such as `loss.total` or `valid.R1@0.7`.
+        kept: the epoch (from 0) of each run whose network was kept: it gets a dot.
+    """
     group, _, name = figure.partition(".")
 
     def draw(axes: Axes) -> None:
         for colour, (run, history) in zip(COLOURS, runs.items(), strict=False):
             epochs = [record["epoch"] + 1 for record in history]
-            axes.plot(epochs, [record[group][name] for record in history], label=run, color=colour)
+            values = [record[group][name] for record in history]
+            axes.plot(epochs, values, label=run, color=colour)
+            if kept is not None:
+                best = kept[run]
+                axes.plot(epochs[best], values[best], "o", color=colour, mec="white", ms=8, zorder=3)
         axes.set(xlabel="epoch", ylabel=label, title=title)
         axes.set_ylim(bottom=0)
+        _whole_epochs(axes)
         _legend_below(axes)
 
     return _drawn(draw)
@@ -65,6 +82,7 @@ def loss_terms(history: History, *, title: str) -> bytes:
             colour = COLOURS[place % len(COLOURS)]
             axes.plot(epochs, [record["loss"][name] for record in history], style, label=name, color=colour)
         axes.set(xlabel="epoch", ylabel="loss term", title=title, yscale="log")
+        _whole_epochs(axes)
         _legend_below(axes)
 
     return _drawn(draw)
@@ -93,10 +111,16 @@ def intervals(
     *,
     title: str,
     label: str,
+    limit: float | None = None,
     beside: Mapping[str, float] | None = None,
     beside_label: str = "",
 ) -> bytes:
-    """One point with its interval for each row, the first row on top; `beside` adds rings."""
+    """One point with its interval for each row, the first row on top.
+
+    Args:
+        limit: where the axis ends, for charts to be compared.
+        beside: other values of some rows, drawn as rings.
+    """
 
     def draw(axes: Axes) -> None:
         names = list(rows)
@@ -108,14 +132,20 @@ def intervals(
         if beside:
             there = [(beside[name], y) for name, y in zip(names, at, strict=True) if name in beside]
             axes.plot(*zip(*there, strict=True), "D", mfc="none", color=COLOURS[1], label=beside_label)
-            axes.legend()
+            _legend_below(axes)
         axes.set_yticks(at, names)
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.grid(axis="y", visible=False)
         axes.set(xlabel=label, title=title)
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, limit)
 
-    return _drawn(draw, height=1.1 + 0.32 * len(rows))
+    return _drawn(draw, height=1.1 + 0.32 * len(rows) + (0.3 if beside else 0))
+
+
+def _whole_epochs(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _legend_below(axes: Axes) -> None:

@@ -19,10 +19,9 @@ from clotho_long.core.predictions import read_predictions
 from clotho_long.core.seeds import generator
 from clotho_long.corpus import Corpus
 from clotho_long.stages.mixtures import MixtureTask, mixture_tasks, render_mixture
-from pipelines.report import Example
+from pipelines.report import FOUND_IOU, Example
 from pipelines.training import PREDICTIONS, LabelledSet, network_of, reading
 
-HIT_IOU = 0.7  # of the first window; R1@0.7 counts the same
 SHOWN_WINDOWS = 5
 SOUND_RATE_HZ = 16_000  # speech quality is enough to tell sounds apart, at a quarter of the bytes
 SPECTROGRAM_COLUMNS = 700
@@ -51,8 +50,8 @@ def choose_examples(
     predictions = {p.qid: p for p in read_predictions(scored / PREDICTIONS)}
     scores = score_queries(data.queries, list(predictions.values()))
     iou_of = dict(zip(scores.qids, scores.first_iou.tolist(), strict=True))
-    hits = [qid for qid, iou in iou_of.items() if iou >= HIT_IOU]
-    misses = [qid for qid, iou in iou_of.items() if iou < HIT_IOU]
+    hits = [qid for qid, iou in iou_of.items() if iou >= FOUND_IOU]
+    misses = [qid for qid, iou in iou_of.items() if iou < FOUND_IOU]
     rng = generator(seed, "examples")
     chosen = [*_drawn(rng, hits, number), *_drawn(rng, misses, number)]
     place = {query.qid: at for at, query in enumerate(data.queries)}
@@ -72,7 +71,7 @@ def choose_examples(
                 truth=tuple((m.onset_s, m.offset_s) for m in query.moments),
                 predicted=predictions[qid].windows[:SHOWN_WINDOWS],
                 first_iou=iou_of[qid],
-                hit=iou_of[qid] >= HIT_IOU,
+                hit=iou_of[qid] >= FOUND_IOU,
                 saliency=saliency_of[place[qid]],
                 spectrogram_png=picture,
                 sound_mp3=sound,

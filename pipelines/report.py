@@ -7,19 +7,24 @@ Pictures, sound and the little script are inside `report.html`: it can be mailed
 
 from __future__ import annotations
 
-import base64
+import re
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
+from markupsafe import Markup
 from pydantic.dataclasses import dataclass
 
+from amr_model.web.timeline import Lane, Mark, data_uri, environment, outline, timeline
 from clotho_long import __version__
+from clotho_long.core.clock import clock
 from clotho_long.core.files import atomic_path, write_text
 
 TEMPLATE_FOLDER = Path(__file__).parent / "templates"
 PICTURE_FOLDER = "report_files"
-MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png", "mp3": "audio/mpeg"}
+# of the first window with the best moment: from where on it counts for R1@0.7, and from where on it is close
+FOUND_IOU, CLOSE_IOU = 0.7, 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +84,13 @@ class Example:
     sound_mp3: bytes = b""
     kind: Literal["example"] = "example"
 
+    @property
+    def verdict(self) -> Literal["found", "close", "missed"]:
+        """What became of the query, by the IoU of its first window."""
+        if self.hit:
+            return "found"
+        return "close" if self.first_iou >= CLOSE_IOU else "missed"
+
 
 Block: TypeAlias = Text | Table | Headline | Picture | Example
 
@@ -113,24 +125,16 @@ def write_report(page: ReportPage, folder: Path) -> Path:
 
 def to_html(page: ReportPage) -> str:
     """One self-contained page."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATE_FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"data_uri": _data_uri, "percent_of": _percent_of, "outline": _outline}
-    return environment.get_template("report.html.j2").render(page=page, version=__version__)
+    made = environment(TEMPLATE_FOLDER).overlay()
+    made.filters = {**made.filters, "timeline": _timeline_of, "breakable": _breakable}
+    return made.get_template("report.html.j2").render(page=page, version=__version__)
 
 
 def to_markdown(page: ReportPage) -> str:
     """The same for reading as text; examples without their sound."""
-    lines = [f"# {page.title}", "", page.lead, ""]
+    lines = [f"# {_plain(page.title)}", "", _plain(page.lead), ""]
     for section in page.sections:
-        lines += [f"## {section.title}", ""]
+        lines += [f"## {_plain(section.title)}", ""]
         for block in section.blocks:
             lines += [*_markdown_of(block), ""]
     return "\n".join(lines).rstrip() + "\n"
@@ -139,29 +143,33 @@ def to_markdown(page: ReportPage) -> str:
 def _markdown_of(block: Block) -> list[str]:
     match block:
         case Text():
-            return [block.text]
+            return [_plain(block.text)]
         case Table():
             rows = [block.header, tuple("---" for _ in block.header), *block.rows]
-            note = ["", block.note] if block.note else []
-            return [*(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows), *note]
+            note = ["", _plain(block.note)] if block.note else []
+            cells = [[_plain(cell).replace("|", "\\|") for cell in row] for row in rows]
+            return [*(f"| {' | '.join(row)} |" for row in cells), *note]
         case Headline():
-            return [f"- {what}: **{figure}** ({remark})" for what, figure, remark in block.figures]
+            return [
+                f"- {_plain(what)}: **{_plain(figure)}** ({_plain(remark)})"
+                for what, figure, remark in block.figures
+            ]
         case Picture():
-            return [f"![{block.caption}]({PICTURE_FOLDER}/{block.name}.{block.suffix})", "", block.caption]
+            caption = _plain(block.caption)
+            return [f"![{caption}]({PICTURE_FOLDER}/{block.name}.{block.suffix})", "", caption]
         case Example():
             return _markdown_example(block)
 
 
 def _markdown_example(example: Example) -> list[str]:
-    verdict = "found" if example.hit else "missed"
     truth = ", ".join(f"{onset:.1f}-{offset:.1f} s" for onset, offset in example.truth)
     answers = ", ".join(
         f"{onset:.0f}-{offset:.0f} s ({score:.2f})" for onset, offset, score in example.predicted
     )
     return [
-        f"### {verdict}: “{example.query}”",
+        f"### {example.verdict}, IoU {example.first_iou:.2f}: “{_plain(example.query)}”",
         "",
-        f"- {example.recording_id}, qid {example.qid}; first window's IoU {example.first_iou:.2f}",
+        f"- {_plain(example.recording_id)}, qid {_plain(example.qid)}",
         f"- true: {truth}",
         f"- answered: {answers or 'nothing'}",
     ]
@@ -171,20 +179,56 @@ def _pictures(page: ReportPage) -> Sequence[Picture]:
     return [block for section in page.sections for block in section.blocks if isinstance(block, Picture)]
 
 
-def _data_uri(content: bytes, suffix: str) -> str:
-    return f"data:{MEDIA_TYPES[suffix]};base64,{base64.b64encode(content).decode()}"
+def _plain(text: str) -> str:
+    """Text of others in Markdown: neither HTML nor links nor pictures come of it, and it stays one line."""
+    return re.sub(r"([\\`*\[\]])", r"\\\1", escape(" ".join(text.split()), quote=False))
 
 
-def _percent_of(value: float, whole: float) -> str:
-    return f"{100 * value / whole:.2f}%"
+def _breakable(name: str) -> Markup:
+    """A name such as `mixtures.size.tour_s` that a narrow column may break at its dots and underscores."""
+    return Markup(re.sub(r"([._])(?=\w)", r"\1<wbr>", escape(name)))
 
 
-def _outline(saliency: Sequence[float]) -> Any:
-    """Points of a polygon in a box of 100 x 100, seconds from left to right, high values at the top."""
-    width = 100 / len(saliency)
-    tops = [
-        f"{x:.2f},{100 - 100 * value:.1f}"
-        for second, value in enumerate(saliency)
-        for x in (second * width, (second + 1) * width)
+def _timeline_of(example: Example) -> Markup:
+    """The lanes of an example: its sound, the truth, what was answered, and the saliency."""
+    lanes = []
+    if example.spectrogram_png:
+        lanes.append(Lane(name="sound", kind="picture", picture=data_uri(example.spectrogram_png, "png")))
+    truth = [
+        Mark(
+            onset_s=onset_s,
+            offset_s=offset_s,
+            title=f"true: {clock(onset_s)} to {clock(offset_s)}",
+            data=_when(onset_s, offset_s),
+        )
+        for onset_s, offset_s in example.truth
     ]
-    return " ".join(["0,100", *tops, "100,100"])
+    lanes += [
+        Lane(name="true", kind="truth", marks=truth),
+        Lane(name="answer", kind="answer", marks=_answers(example)),
+    ]
+    if example.saliency:
+        lanes.append(Lane(name="saliency", kind="saliency", outline=outline(example.saliency)))
+    return Markup(timeline(lanes, example.duration_s, labelled=True))
+
+
+def _answers(example: Example) -> list[Mark]:
+    """The windows that were answered, the best one with its number and on top."""
+    top = max((score for *_, score in example.predicted), default=0.0) or 1.0
+    marks = [
+        Mark(
+            onset_s=onset_s,
+            offset_s=offset_s,
+            title=f"rank {rank}: {clock(onset_s)} to {clock(offset_s)}, score {score:.2f}",
+            label="1" if rank == 1 else "",
+            strength=min(max(score / top, 0.0), 1.0),
+            data=_when(onset_s, offset_s),
+        )
+        for rank, (onset_s, offset_s, score) in enumerate(example.predicted, start=1)
+    ]
+    return marks[::-1]
+
+
+def _when(onset_s: float, offset_s: float) -> dict[str, str]:
+    """What the script needs to play a mark, as attributes."""
+    return {"at": f"{onset_s:g}", "end": f"{offset_s:g}"}

@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from amr_model.config import ExperimentConfig
 from amr_model.data.sets import read_annotations
+from amr_model.model import MomentRetriever
 from amr_model.scoring.report import LENGTH_BANDS_S
 from clotho_long.core.records import Query
-from clotho_long.core.settings import to_plain
+from clotho_long.core.settings import load_config, to_plain
 from clotho_long.corpus import Corpus
 from clotho_long.stages.stats import of_corpus, plot_distributions
 from pipelines import charts
-from pipelines.report import Block, Example, Headline, Picture, Section, Table, Text
+from pipelines.made_by import made_by
+from pipelines.report import CLOSE_IOU, FOUND_IOU, Block, Example, Headline, Picture, Section, Table, Text
 from pipelines.steps import StepRun
 from pipelines.training import METRICS
 
@@ -44,7 +47,7 @@ def results_section(
             Headline(
                 figures=tuple(
                     (
-                        figure,
+                        f"{figure}, {headline[1]}",
                         f"{figure_of(after, figure):.1f}",
                         f"{headline[0]}: {figure_of(before, figure):.1f}",
                     )
@@ -75,12 +78,13 @@ def results_section(
             ),
         )
     )
+    highest = max(values["intervals"][figure][1] for values in metrics.values() for figure in HEADLINES[:2])
     for figure in HEADLINES[:2]:
         rows = {name: (figure_of(m, figure), tuple(m["intervals"][figure])) for name, m in metrics.items()}
         blocks.append(
             Picture(
                 name=f"results-{figure.replace('@', '-')}",
-                content=charts.intervals(rows, title=figure, label="%"),
+                content=charts.intervals(rows, title=figure, label="%", limit=min(1.05 * highest + 1, 101)),
                 caption=f"{figure} with 95 % intervals over queries.",
             )
         )
@@ -134,9 +138,10 @@ def examples_section(examples: Sequence[Example]) -> Section:
     hits = sum(example.hit for example in examples)
     explained = Text(
         text=(
-            f"{hits} queries whose first window is right (IoU of at least 0.7) and {len(examples) - hits} "
-            "whose is not, drawn by lot among each kind: nothing here is picked. Click a moment to hear it; "
-            "answers are the darker, the higher their score."
+            f"{hits} queries whose first window is right (IoU of at least {FOUND_IOU}) and "
+            f"{len(examples) - hits} whose is not, drawn by lot among each kind: nothing here is picked. "
+            f"Close is what has an IoU of at least {CLOSE_IOU}, missed what has less. Click a moment to hear "
+            "it; answers are the darker, the higher their score."
         )
     )
     return Section(title="Examples", blocks=(explained, *examples))
@@ -145,6 +150,8 @@ def examples_section(examples: Sequence[Example]) -> Section:
 def curves_section(runs: Mapping[str, Path]) -> Section:
     """Losses and validation figures over the epochs of each run."""
     histories = {name: read_history(run) for name, run in runs.items()}
+    configs = {name: load_config(ExperimentConfig, run / "config.yml") for name, run in runs.items()}
+    kept = {name: _kept_epoch(history, configs[name]) for name, history in histories.items()}
     last = next(reversed(histories))
     pictures = [
         Picture(
@@ -158,9 +165,16 @@ def curves_section(runs: Mapping[str, Path]) -> Section:
             Picture(
                 name=f"curves-{figure.replace('@', '-')}",
                 content=charts.curves(
-                    histories, figure=f"valid.{figure}", title=f"Validation {figure}", label="%"
+                    histories,
+                    figure=f"valid.{figure}",
+                    title=f"Validation {figure}",
+                    label="%",
+                    kept=kept,
                 ),
-                caption=f"{figure} on the validation split of the corpus that is trained on.",
+                caption=(
+                    f"{figure} on the validation split of the corpus that is trained on. The dots mark the "
+                    "epochs whose networks were kept."
+                ),
             )
             for figure in ("R1@0.5", "R1@0.7")
         ),
@@ -170,7 +184,21 @@ def curves_section(runs: Mapping[str, Path]) -> Section:
             caption="The terms of the loss, without their weights.",
         ),
     ]
-    return Section(title="Training", blocks=tuple(pictures))
+    networks = Table(
+        header=("", "parameters", "epochs", "kept epoch", *HEADLINES),
+        rows=tuple(
+            (
+                name,
+                f"{_num_parameters(configs[name]):,}",
+                str(len(history)),
+                str(history[kept[name]]["epoch"] + 1),
+                *(f"{history[kept[name]]['valid'][figure]:.1f}" for figure in HEADLINES),
+            )
+            for name, history in histories.items()
+        ),
+        note="Percent on the validation split of the corpus that is trained on, at the epoch that was kept.",
+    )
+    return Section(title="Training", blocks=(*pictures, networks))
 
 
 def corpus_section(title: str, corpus: Corpus, *, name: str) -> Section:
@@ -250,15 +278,17 @@ def annotations_section(files: Mapping[str, Path]) -> Section:
 
 
 def settings_section(settings: Any, runs: Sequence[StepRun]) -> Section:
-    """All settings, and what each step cost."""
+    """What made the report: code, command and machine, all settings, and what each step cost."""
     flat = _flat(to_plain(settings))
     return Section(
-        title="Settings and steps",
+        title="Made by",
         blocks=(
-            Table(header=("setting", "value"), rows=tuple((key, value) for key, value in flat)),
+            Table(header=("made by", ""), rows=made_by(), words=(1,)),
+            Table(header=("setting", "value"), rows=tuple(flat), words=(1,)),
             Table(
-                header=("step", "seconds", "this time"),
-                rows=tuple((run.name, f"{run.seconds:.1f}", run.why or "unchanged") for run in runs),
+                header=("step", "this time", "seconds"),
+                rows=tuple((run.name, _what_happened(run), f"{run.seconds:.1f}") for run in runs),
+                words=(1,),
                 note="Seconds of each step's last run, on the machine that ran it.",
             ),
         ),
@@ -280,6 +310,22 @@ def figure_of(metrics: Metrics, name: str) -> float:
     """A headline figure in percent."""
     brief: dict[str, float] = metrics["brief"]
     return brief[f"MR-full-{name}"]
+
+
+def _what_happened(run: StepRun) -> str:
+    """What became of a step, for somebody who was not there."""
+    reasons = {"": "unchanged since an earlier time", "no output yet": "made"}
+    return reasons.get(run.why, f"made again: {run.why}")
+
+
+def _kept_epoch(history: Sequence[Mapping[str, Any]], config: ExperimentConfig) -> int:
+    """The place in a history of the epoch whose network was kept: the first that validates best."""
+    chosen_by = config.train.select_by
+    return max(range(len(history)), key=lambda at: (history[at]["valid"][chosen_by], -at))
+
+
+def _num_parameters(config: ExperimentConfig) -> int:
+    return sum(parameter.numel() for parameter in MomentRetriever(config.model).parameters())
 
 
 def _moment_lengths(queries: Sequence[Query]) -> list[float]:

@@ -6,7 +6,6 @@ The one module of this package that reads audio.
 from __future__ import annotations
 
 import dataclasses
-import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from amr_model.answer.calibration import Calibration
+from amr_model.answer.pictures import plot_answers as plot_answers
 from amr_model.answer.readout import ReadoutConfig
 from amr_model.answer.run import Asker, distinct_moments
 from amr_model.answer.stretches import Curve
@@ -25,9 +25,8 @@ from amr_model.config import ExperimentConfig
 from amr_model.tensors import Batch, Outputs
 from clotho_long.audio.choice import SoundChoice
 from clotho_long.audio.io import Waveform, probe, stream_mono, write_audio
-from clotho_long.audio.spectrogram import spectrogram, to_png
+from clotho_long.core.clock import clock
 from clotho_long.core.errors import ConfigError
-from clotho_long.core.files import atomic_path
 from clotho_long.core.predictions import MAX_RANKED
 from clotho_long.core.records import ScoredMoment
 from clotho_long.core.units import Hertz, Seconds
@@ -43,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 SCHEMA = 1  # of `Answer.to_json`: raised when a field changes its meaning or goes
 DISTINCT = 0.5  # of two moments that share more of the shorter one, people get the better
+ROWS_AT_A_TIME = 16  # between two words about how far the encoder is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(arbitrary_types_allowed=True))
@@ -124,9 +124,10 @@ class Retriever:
         heard = self.hear(recording)
         return self.answer(recording, heard, queries, num_windows=num_windows, min_score=min_score)
 
-    def hear(self, recording: Path) -> Encoded:
-        """Encode a recording; errors as `find`."""
-        return encode_recording(recording, self.encoder, self.config.targets.windows, self.sound)
+    def hear(self, recording: Path, *, on_heard: Callable[[Seconds], None] = lambda heard_s: None) -> Encoded:
+        """Encode a recording; errors as `find`. `on_heard` is told how many seconds are encoded."""
+        windows = self.config.targets.windows
+        return encode_recording(recording, self.encoder, windows, self.sound, on_heard=on_heard)
 
     def answer(
         self,
@@ -199,17 +200,30 @@ def listener_for(
 
 
 def encode_recording(
-    path: Path, encoder: Encoder, windows: Convention, sound: SoundChoice | None = None
+    path: Path,
+    encoder: Encoder,
+    windows: Convention,
+    sound: SoundChoice | None = None,
+    *,
+    on_heard: Callable[[Seconds], None] = lambda heard_s: None,
 ) -> Encoded:
-    """The features of a recording, read piece by piece; what was mended in it is logged."""
+    """The features of a recording, read piece by piece; what was mended in it is logged.
+
+    Args:
+        on_heard: is told how many seconds are encoded.
+    """
     choice = sound or SoundChoice()
     stream = stream_mono(path, encoder.sample_rate_hz, channels=choice.channels, track=choice.track)
-    pieces = pieces_of(stream, encoder, WindowChoice(convention=windows))
-    rows = np.concatenate([encode_piece(piece, encoder) for piece in pieces])
+    rows: list[Features] = []
+    for piece in pieces_of(stream, encoder, WindowChoice(convention=windows)):
+        # the numbers of a window do not depend on those that it comes with: small steps for who waits
+        for start in range(0, len(piece), ROWS_AT_A_TIME):
+            rows.append(encode_piece(piece[start : start + ROWS_AT_A_TIME], encoder))
+            on_heard(float(sum(map(len, rows))))
     assert stream.notes is not None, "windows are cut until the sound ends"
     if notes := str(stream.notes):
         logger.warning("note: %s: %s", readable(path), notes)
-    return Encoded(rows=rows, duration_s=stream.notes.duration_s)
+    return Encoded(rows=np.concatenate(rows), duration_s=stream.notes.duration_s)
 
 
 def encode_into(
@@ -292,37 +306,6 @@ def cut_moments(
         for rank, (window, piece) in enumerate(zip(answer.windows, pieces, strict=True), start=1)
         if piece
     ]
-
-
-def plot_answers(answers: Sequence[Answer], path: Path) -> None:
-    """A panel for each answer: its windows on the recording's spectrogram, best on top, with their scores."""
-    from matplotlib.figure import Figure
-    from matplotlib.image import imread
-
-    recordings = dict.fromkeys(answer.recording for answer in answers)
-    pictures = {recording: imread(io.BytesIO(to_png(spectrogram(recording)))) for recording in recordings}
-
-    heights = [1.2 + 0.25 * len(answer.windows) for answer in answers]
-    figure = Figure(figsize=(10, sum(heights)), layout="constrained")
-    panels = figure.subplots(len(answers), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axes, answer in zip(panels, answers, strict=True):
-        whole = (0, answer.duration_s, max(1, len(answer.windows)) + 0.5, 0.5)
-        axes.imshow(pictures[answer.recording], extent=whole, aspect="auto", cmap="gray")
-        for rank, (onset_s, offset_s, score) in enumerate(answer.windows, start=1):
-            axes.barh(rank, offset_s - onset_s, left=onset_s, height=0.6, alpha=0.75)
-            axes.annotate(f"{score:.3f}", ((onset_s + offset_s) / 2, rank), ha="center", va="center")
-        axes.set(xlim=(0, answer.duration_s), yticks=range(1, len(answer.windows) + 1), xlabel="seconds")
-        axes.set_title(f"{answer.query}  ({answer.recording.name})", loc="left", fontsize=9)
-    with atomic_path(path) as part:
-        figure.savefig(part, dpi=120)
-
-
-def clock(time_s: Seconds) -> str:
-    """h:mm:ss.t, for people; tenths are rounded before they carry."""
-    tenths = round(time_s * 10)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest // 10:02d}.{rest % 10}"
 
 
 def _write_cut(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clotho_long.core.command_line import check_picture_suffix
 from clotho_long.core.devices import DEVICE_HELP, find_device
 from clotho_long.core.errors import ConfigError
+from clotho_long.core.figures import check_plot_suffix
 from clotho_long.core.settings import keys_of, override
 
 if TYPE_CHECKING:
@@ -101,7 +101,9 @@ def one_query(text: str) -> str:
 
 def picture_file(_: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
     """A file that matplotlib can draw into, said before any work."""
-    return path and check_picture_suffix(path, "--plot")
+    if path is not None:
+        check_plot_suffix(path)
+    return path
 
 
 def once_option(*names: str, required: bool = False, **settings: Any) -> Callable[[Command], Command]:

@@ -20,8 +20,6 @@ from clotho_long.core.command_line import common_options, set_up_logging, sound_
 from clotho_long.core.errors import ConfigError
 from clotho_long.core.extras import require_package
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 
 @click.command()
 @click.option("--checkpoint", required=True, type=FILE, help="Ours, or a public one.")
@@ -32,6 +30,21 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
     "--port", type=click.IntRange(1, 65535), default=7860, show_default=True, help="Port to listen on."
 )
 @sound_options
+@click.option(
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Another name by which browsers may call the server, such as a proxy's; may be repeated.",
+)
+@click.option(
+    "--max-upload",
+    type=click.FloatRange(0, 1000, min_open=True),
+    default=2.0,
+    show_default=True,
+    metavar="GB",
+    help="Largest recording that can be given, in gigabytes.",
+)
 @set_option
 @device_option
 @common_options
@@ -44,6 +57,8 @@ def serve(
     port: int,
     channels: Any,
     track: int | None,
+    allow_hosts: tuple[str, ...],
+    max_upload: float,
     overrides: tuple[str, ...],
     device: str,
     jobs: int,
@@ -51,24 +66,25 @@ def serve(
 ) -> None:
     """Serve a web page: choose or record a recording, ask, see and hear the moments.
 
-    Needs `pip install '.[web]'`, and no network. Only this machine can reach the page,
-    unless --host names another address; there is no password.
+    Needs `pip install '.[web]'`, and no network. Only this machine can reach the page, unless --host names
+    another address; there is no password. Requests that other sites send are refused, and so are those that
+    call the server by a name that it was not given.
 
     \b
     For example:
       amr serve --checkpoint run/checkpoint-best.pt --weights CLAP_weights_2023.pth
     """
+    from amr_model.web.keeping import scratch_folder
+
     set_up_logging(quiet=quiet)
     require_package("gradio")
     _refuse_taken_port(host, port)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being stopped is an end like Ctrl-C
-    with (
-        tempfile.TemporaryDirectory(prefix="amr-serve-") as folder,
-        contextlib.suppress(KeyboardInterrupt),
-    ):
+    with scratch_folder() as folder, contextlib.suppress(KeyboardInterrupt):
         _settle_gradio(folder)
         from amr_model.answer.retriever import Retriever, listener_for
         from amr_model.checkpoint import load_model
+        from amr_model.web.guard import LOOPBACK
         from amr_model.web.listener import Listener
         from amr_model.web.page import serving
         from clotho_long.audio.choice import SoundChoice
@@ -83,18 +99,28 @@ def serve(
         listener = Listener(
             Retriever(network=network, config=config, encoder=ears, device=where, sound=sound)
         )
-        with serving(listener, host=host, port=port, cuts_dir=Path(folder)):
+        with serving(
+            listener,
+            host=host,
+            port=port,
+            folder=folder,
+            allow_hosts=allow_hosts,
+            max_upload_bytes=round(max_upload * 1e9),
+        ):
             click.echo(f"http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
             threading.Event().wait()
 
 
-def _settle_gradio(folder: str) -> None:
+def _settle_gradio(folder: Path) -> None:
     """What Gradio reads when it is imported: it reports to nobody and asks nobody for newer versions.
 
-    What visitors give lies in `folder` beside what they get, readable by this user alone, and goes with it.
+    What visitors give lies in `folder` beside what they get, readable by this user alone, and goes with it;
+    so does what is half uploaded.
     """
+    uploads = folder / "uploads"
+    uploads.mkdir(mode=0o700)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_TEMP_DIR"] = folder
+    os.environ["GRADIO_TEMP_DIR"] = tempfile.tempdir = str(uploads)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks itself whether it has started
     warnings.filterwarnings("ignore", module="gradio")  # how it uses its own dependencies
 

@@ -22,7 +22,7 @@ from amr_model.scoring.metrics import (
     recall_at,
     score_queries,
 )
-from clotho_long.core.files import atomic_path
+from clotho_long.core.figures import save_figure
 from clotho_long.core.predictions import Prediction
 from clotho_long.core.records import Query
 from clotho_long.core.seeds import generator
@@ -156,20 +156,19 @@ def plot(report: Mapping[str, Any], path: Path) -> None:
     """Three panels: R1 over the IoU threshold, R1@0.5 and found moments by length, and calibration."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(12, 4.2), layout="constrained")
     recall, length, reliability = figure.subplots(1, 3)
     recall.plot(THRESHOLDS, list(report["full"]["MR-R1"].values()), marker="o", label="R1")
     recall.plot(THRESHOLDS, list(report["full"]["MR-mAP"].values())[:-1], marker="s", label="mAP")
     recall.set(xlabel="IoU threshold", ylabel="%", title="Recall of the first window, precision")
-    recall.legend()
+    recall.set_ylim(bottom=0)
     bands = report["by_length"]
     places = np.arange(len(bands))
     for shift, name, label in ((-0.2, "R1@0.5", "R1@0.5"), (0.2, "found@0.5", "found by one of ten")):
         length.bar(places + shift, [row[name] for row in bands.values()], width=0.4, label=label)
     length.set_xticks(places, list(bands))
-    length.set(xlabel="moment length", ylabel="%", title="By length of the moment", ylim=(0, 125))
-    length.legend()
-    reliability.plot([0, 1], [0, 1], color="0.7", linestyle="--")
+    length.set(xlabel="moment length", ylabel="%", title="By length of the moment", ylim=(0, 100))
+    reliability.plot([0, 1], [0, 1], color="0.7", linestyle="--", label="as probabilities")
     if report["calibration"] is not None:
         filled = [at for at, count in enumerate(report["calibration"]["windows"]) if count]
         for threshold in SHOWN_IOUS:
@@ -180,10 +179,12 @@ def plot(report: Mapping[str, Any], path: Path) -> None:
                 marker="o",
                 label=f"IoU >= {threshold}",
             )
-        reliability.legend()
     reliability.set(xlabel="score", ylabel="share of windows that are right", title="Calibration")
-    with atomic_path(path) as part:
-        figure.savefig(part, dpi=120)
+    reliability.set(xlim=(0, 1), ylim=(0, 1.02))
+    for axes in (recall, length, reliability):  # below, where they hide nothing
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path)
 
 
 def _more(scores: QueryScores) -> dict[str, float]:

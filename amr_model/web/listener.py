@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
-from collections.abc import Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from amr_model.answer.retriever import Answer, Encoded, Retriever, cut_moments
 from clotho_long.audio.choice import SoundChoice
 from clotho_long.audio.spectrogram import Spectrogram, spectrogram
 from clotho_long.core.errors import AudioError
+from clotho_long.core.units import Seconds
 
 RECORDINGS_KEPT = 4  # whose features are kept: another query of the same recording is answered at once
 SILENCE_DB = -90.0  # no band ever louder: the rounding noise of 16-bit audio
+
+# told what is being done, and how many seconds of the recording of how many are behind (None: not known);
+# what it raises ends the search
+Tell = Callable[[str, Seconds, Seconds | None], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +31,19 @@ class Heard:
     answers: tuple[Answer, ...]  # one for each query
     cuts: tuple[tuple[Path, ...], ...]  # the sound of each answer's windows
 
+    @property
+    def silent(self) -> bool:
+        """Whether there is nothing to hear anywhere in the recording."""
+        return self.picture.loudest_db < SILENCE_DB
+
 
 class Listener:
-    """A retriever that remembers what it has heard."""
+    """A retriever that remembers what it has heard. One search at a time; further ones wait."""
 
     def __init__(self, retriever: Retriever) -> None:
         self._retriever = retriever
-        # by path and time of change
-        self._kept = functools.lru_cache(maxsize=RECORDINGS_KEPT)(self._examine)
+        self._kept: OrderedDict[tuple[Path, int], tuple[Encoded, Spectrogram]] = OrderedDict()
+        self._lock = threading.Lock()
 
     @property
     def description(self) -> str:
@@ -43,26 +54,47 @@ class Listener:
             f": {note}" if note else ""
         )
 
-    def listen(self, recording: Path, queries: Sequence[str], cuts_dir: Path, *, top: int) -> Heard:
+    def listen(
+        self,
+        recording: Path,
+        queries: Sequence[str],
+        cuts_dir: Path,
+        *,
+        top: int,
+        tell: Tell = lambda doing, done_s, of_s: None,
+    ) -> Heard:
         """Answer each query, and write the moments into `cuts_dir`.
 
         Raises:
-            AudioError: the recording cannot be read, or is silent throughout.
+            AudioError: the recording cannot be read.
             FeatureError: the encoder does not give what the network reads.
         """
         if not recording.is_file():
             raise AudioError("no such file", recording, "choose it again")
-        encoded, picture = self._kept(recording, recording.stat().st_mtime_ns)
-        answers = self._retriever.answer(recording, encoded, queries, num_windows=top)
+        with self._lock:
+            encoded, picture = self._examined(recording, tell)
+            tell("Answering", 0, None)
+            answers = self._retriever.answer(recording, encoded, queries, num_windows=top)
+        tell("Cutting the moments", 0, None)
         return Heard(
             picture=picture, answers=tuple(answers), cuts=_cuts_of(answers, cuts_dir, self._retriever.sound)
         )
 
-    def _examine(self, recording: Path, _changed_ns: int) -> tuple[Encoded, Spectrogram]:
-        picture = spectrogram(recording, sound=self._retriever.sound)
-        if picture.loudest_db < SILENCE_DB:
-            raise AudioError("holds nothing but silence", recording, "choose a recording with sound")
-        return self._retriever.hear(recording), picture
+    def _examined(self, recording: Path, tell: Tell) -> tuple[Encoded, Spectrogram]:
+        """The recording's features and its picture, made anew if the file is new or has changed."""
+        key = (recording, recording.stat().st_mtime_ns)
+        if key not in self._kept:
+            sound = self._retriever.sound
+            picture = spectrogram(
+                recording, sound=sound, on_read=lambda done_s: tell("Reading", done_s, None)
+            )
+            whole_s = picture.duration_s
+            encoded = self._retriever.hear(recording, on_heard=lambda s: tell("Listening", s, whole_s))
+            self._kept[key] = encoded, picture
+        self._kept.move_to_end(key)
+        while len(self._kept) > RECORDINGS_KEPT:
+            self._kept.popitem(last=False)
+        return self._kept[key]
 
 
 def _cuts_of(answers: Sequence[Answer], folder: Path, sound: SoundChoice) -> tuple[tuple[Path, ...], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -43,12 +44,21 @@ class Spectrogram:
         return float(self.levels_db.max())
 
 
-def spectrogram(path: Path, *, max_columns: int = 1400, sound: SoundChoice | None = None) -> Spectrogram:
+def spectrogram(
+    path: Path,
+    *,
+    max_columns: int = 1400,
+    sound: SoundChoice | None = None,
+    on_read: Callable[[Seconds], None] = lambda read_s: None,
+) -> Spectrogram:
     """The spectrogram of a file, read block by block.
 
     Columns are equally long (32 ms or a power of two times that; the last one covers what is left), and there
     are at most `max_columns`. Their levels are the loudest within them, or short events would vanish from
     long recordings.
+
+    Args:
+        on_read: told after each block how many seconds have been read.
 
     Raises:
         AudioError: the file cannot be read.
@@ -60,6 +70,7 @@ def spectrogram(path: Path, *, max_columns: int = 1400, sound: SoundChoice | Non
     for block in stream_mono(path, RATE_HZ, channels=choice.channels, track=choice.track):
         num_samples += len(block)
         rest = columns.add_sound(np.concatenate([rest, block]))
+        on_read(num_samples / RATE_HZ)
     columns.add_sound(np.concatenate([rest, np.zeros(WINDOW_SAMPLES, np.float32)]))
     levels = 10 * np.log10(np.maximum(columns.power(), FLOOR_POWER))
     return Spectrogram(levels_db=levels.T.astype(np.float32), duration_s=num_samples / RATE_HZ)

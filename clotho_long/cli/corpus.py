@@ -11,7 +11,6 @@ import click
 from clotho_long.cli.features import encoder_options, extract_and_report, window_options, work_options
 from clotho_long.core.command_line import (
     FiniteRange,
-    check_picture_suffix,
     common_options,
     progress,
     set_up_logging,
@@ -307,6 +306,7 @@ def stats(corpus_dir: Path, plot_file: Path | None) -> None:
     Example:
       clotho-long stats corpus --plot corpus.png
     """
+    from clotho_long.core.figures import check_plot_suffix
     from clotho_long.stages.stats import (
         lengths_comparison,
         of_corpus,
@@ -316,7 +316,7 @@ def stats(corpus_dir: Path, plot_file: Path | None) -> None:
     )
 
     if plot_file is not None:
-        check_picture_suffix(plot_file)
+        check_plot_suffix(plot_file)
     corpus = _corpus(corpus_dir)
     values_of = of_corpus(corpus)
     if not values_of:

@@ -11,18 +11,16 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
 
-from clotho_long.core.errors import ClothoLongError, ConfigError
+from clotho_long.core.errors import ClothoLongError
 from clotho_long.core.extras import describe_missing
 
 Item = TypeVar("Item")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
 EXIT_DATA = 1
 EXIT_USAGE = 2
@@ -134,20 +132,6 @@ class FiniteRange(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number", param, ctx)
         return number
-
-
-def check_picture_suffix(path: Path, where: str = "--plot") -> Path:
-    """The path, if pictures of this kind can be drawn; before any work.
-
-    Raises:
-        ConfigError: they cannot.
-    """
-    if path.suffix.lower() not in PICTURES:
-        given = (
-            f"no pictures of the kind {path.suffix}" if path.suffix else "a name without a kind of picture"
-        )
-        raise ConfigError(f"{path.name}: {given}", where, f"end it in {', '.join(PICTURES)}")
-    return path
 
 
 class _Channels(click.ParamType):  # type: ignore[type-arg,unused-ignore]

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from clotho_long.core.errors import ConfigError
-from clotho_long.core.files import atomic_path
+from clotho_long.core.figures import families, save_figure, wrapped
 from clotho_long.core.settings import to_plain
 from clotho_long.corpus import Corpus
 from clotho_long.recipe.lengths import castella_lengths
 from clotho_long.recipe.records import ClipRecipe
 from clotho_long.recipe.spec import CLOTHO_MOMENT_LONG
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 # The report on Clotho-Moment-Long, for its training corpus.
 REPORTED_CLIPS = 6274
 REPORTED_QUERIES = 14714
 # Evaluation breaks its figures down by these lengths of a moment, too.
 LENGTH_BINS_S = ((0.0, 3.0), (3.0, 10.0), (10.0, 30.0), (30.0, float("inf")))
+
+
+# field of Distributions, what the axis says, whether the values are whole numbers
+PANELS = (
+    ("queries_per_clip", "queries per clip", True),
+    ("moments_per_query", "moments per query", True),
+    ("moment_s", "length of a moment (s)", False),
+    ("gap_s", "gap before a moment (s)", False),
+    ("foreground_db", "level of an event (dB)", False),
+    ("background_db", "level of the background (dB)", False),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,46 +129,45 @@ def lengths_comparison(values_of: dict[str, Distributions]) -> list[str]:
 
 
 def plot_distributions(values_of: dict[str, Distributions], path: Path, *, title: str) -> None:
-    """Draw the distributions of all splits into a picture."""
+    """Draw the distributions of all splits into a picture; one legend below says which split is which."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+    from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(13, 7), layout="constrained")
-    formats = figure.canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in formats:
-        raise ConfigError(f"is no picture's name; suffixes are .{', .'.join(sorted(formats))}", path)
-    axes = figure.subplots(2, 3)
-    panels = (
-        ("queries_per_clip", "queries per clip", True),
-        ("moments_per_query", "moments per query", True),
-        ("moment_s", "length of a moment (s)", False),
-        ("gap_s", "gap before a moment (s)", False),
-        ("foreground_db", "level of an event (dB)", False),
-        ("background_db", "level of the background (dB)", False),
-    )
-    for axis, (name, label, whole) in zip(axes.flat, panels, strict=True):
-        shown = {split: getattr(v, name) for split, v in values_of.items() if getattr(v, name)}
-        everything = [value for part in shown.values() for value in part]
-        if everything:
-            low, high = min(everything), max(everything)
-            bins = np.arange(low - 0.5, high + 1.5) if whole else np.linspace(low, high + 1e-9, 31)
-            axis.hist(
-                list(shown.values()),
-                bins=bins,
-                density=True,
-                histtype="bar" if whole else "step",
-                label=[f"{split} (mean {_mean(part):.2f})" for split, part in shown.items()],
-            )
-            axis.legend(fontsize=8, frameon=False)
-        axis.set_xlabel(label)
-        axis.set_ylabel("share" if whole else "density")
-        axis.spines[["top", "right"]].set_visible(False)
-    counts = (
-        f"{split} {len(v.queries_per_clip):,} clips, {len(v.moments_per_query):,} queries"
-        for split, v in values_of.items()
-    )
-    figure.suptitle(f"{title}: {', '.join(counts)}")
-    with atomic_path(path) as part:
-        figure.savefig(part, dpi=120)
+    with rc_context({"font.family": list(families())}):
+        figure = Figure(figsize=(13, 7.4), layout="constrained")
+        axes = figure.subplots(2, 3)
+        for axis, (name, label, whole) in zip(axes.flat, PANELS, strict=True):
+            shown = {split: getattr(values, name) for split, values in values_of.items()}
+            _histogram(axis, shown, whole=whole)
+            axis.set(xlabel=label, ylabel="share" if whole else "density")
+            means = ", ".join(f"{split} {_mean(part):.2f}" for split, part in shown.items() if part)
+            axis.set_title(f"mean: {means or 'no values'}", fontsize=9, loc="left", parse_math=False)
+            axis.spines[["top", "right"]].set_visible(False)
+            if whole:
+                axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        patches = [Patch(color=f"C{place}", label=split) for place, split in enumerate(values_of)]
+        figure.legend(handles=patches, loc="outside lower center", ncols=len(patches) or 1, frameon=False)
+        counts = (
+            f"{split} {len(v.queries_per_clip):,} clips, {len(v.moments_per_query):,} queries"
+            for split, v in values_of.items()
+        )
+        figure.suptitle(wrapped(f"{title}: {', '.join(counts)}", 130), parse_math=False)
+        save_figure(figure, path)
+
+
+def _histogram(axis: Axes, values_of: Mapping[str, Sequence[float]], *, whole: bool) -> None:
+    """Splits side by side: bars of whole numbers, or outlines; a split without values keeps its colour."""
+    shown = {f"C{place}": part for place, part in enumerate(values_of.values()) if len(part)}
+    if not shown:
+        return
+    low, high = (pick([pick(part) for part in shown.values()]) for pick in (min, max))
+    if whole:  # two places at least, so that the axis shows whole numbers
+        low, high = low - (low == high and low > 0), high + (low == high)
+    bins = (np.arange(low - 0.5, high + 1) if whole else np.linspace(low, high + 1e-9, 31)).tolist()
+    kind: Literal["bar", "step"] = "bar" if whole else "step"
+    axis.hist(list(shown.values()), bins=bins, density=True, histtype=kind, color=list(shown))
 
 
 def _gaps(recipe: ClipRecipe) -> list[float]:

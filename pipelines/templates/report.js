@@ -2,23 +2,17 @@
 for (const example of document.querySelectorAll(".example")) {
   const audio = example.querySelector("audio");
   if (!audio) continue;
-  const lanes = [...example.querySelectorAll(".lane:not(.axis)")];
-  const heads = lanes.map((lane) => {
-    const head = document.createElement("div");
-    head.className = "playhead";
-    lane.append(head);
-    return head;
-  });
+  const heads = [...example.querySelectorAll(".playhead")];
   let stopAt = Infinity;
   const playFrom = (start, end) => {
     stopAt = end;
     audio.currentTime = start;
     audio.play();
   };
-  for (const button of example.querySelectorAll("button")) {
+  for (const button of example.querySelectorAll(".mark")) {
     button.addEventListener("click", () => playFrom(Number(button.dataset.at), Number(button.dataset.end)));
   }
-  const spectrogram = example.querySelector(".spectrogram");
+  const spectrogram = example.querySelector(".picture");
   spectrogram?.addEventListener("click", (event) => {
     const box = spectrogram.getBoundingClientRect();
     playFrom(((event.clientX - box.left) / box.width) * Number(audio.dataset.duration), Infinity);
@@ -26,7 +20,7 @@ for (const example of document.querySelectorAll(".example")) {
   audio.addEventListener("timeupdate", () => {
     if (audio.currentTime >= stopAt) { audio.pause(); stopAt = Infinity; }
     for (const head of heads) {
-      head.style.display = "block";
+      head.hidden = false;
       head.style.left = `${(100 * audio.currentTime) / Number(audio.dataset.duration)}%`;
     }
   });

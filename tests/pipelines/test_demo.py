@@ -65,7 +65,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_demonstration_ends_in_a_report(shown: Path) -> None:
     html = (shown / "report.html").read_text()
-    for title in ("Results", "Examples", "Training", "Settings and steps"):
+    for title in ("Results", "Examples", "Training", "Made by"):
         assert f"<h2>{title}</h2>" in html
     for row in ("S8, untrained", "S8, pretrained", "S8, fine-tuned"):
         assert f'<th scope="row">{row}</th>' in html

@@ -364,6 +364,16 @@ def test_a_picture_of_unknown_kind_is_one_line(corpus: Corpus, tmp_path: Path, n
     assert ".png" in result.output
 
 
+def test_stats_refuse_a_name_of_no_picture_in_one_line(corpus: Corpus, tmp_path: Path) -> None:
+    for name in ("x.xyz", "x"):
+        result = run_cli("stats", corpus.root, "--plot", tmp_path / name)
+        assert result.exit_code == 1
+        (line,) = result.stderr.splitlines()
+        assert line.startswith(f"error: {tmp_path / name}: ")
+        assert "take one of .png, .svg" in line
+        assert not (tmp_path / name).exists()
+
+
 def test_an_event_is_silent_after_all(corpus: Corpus) -> None:
     """A recipe may cut a silent second out of a file that sounds elsewhere: named, not divided by zero."""
     recipes = list(corpus.recipes("train"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 from collections.abc import Iterator
@@ -9,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.builders import CHROMIUM, MOMENTS, make_listener, write_recording, write_silence
+from tests.web.builders import (
+    CHROMIUM,
+    CONTRAST,
+    MOMENTS,
+    PatientEncoder,
+    make_listener,
+    write_recording,
+    write_silence,
+)
 
 web = pytest.importorskip(
     "amr_model.web.page", reason="needs the page: pip install 'audio-moment-retrieval[web]'"
@@ -31,15 +40,25 @@ BEST = ".mark[data-rank='1']"
 PLAYER = "document.querySelector('#results audio')"
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory) -> Iterator[str]:
-    """A page whose listener finds MOMENTS in every recording."""
+MAX_UPLOAD_BYTES = 3_000_000
+
+
+@contextlib.contextmanager
+def page_of(listener, folder: Path) -> Iterator[str]:
+    """The address of a page that is served until the block ends."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    cuts_dir = tmp_path_factory.mktemp("cuts")
-    with web.serving(make_listener(), host="127.0.0.1", port=port, cuts_dir=cuts_dir):
+    options = {"host": "127.0.0.1", "port": port, "folder": folder, "max_upload_bytes": MAX_UPLOAD_BYTES}
+    with web.serving(listener, **options):
         yield f"http://127.0.0.1:{port}/"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory) -> Iterator[str]:
+    """A page whose listener finds MOMENTS in every recording."""
+    with page_of(make_listener(), tmp_path_factory.mktemp("visitors")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +69,10 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture
-def visit(browser, address):
+@contextlib.contextmanager
+def visiting(browser, address, **looks):
     """A new visitor on the page, whose every request and failing script is remembered."""
-    context = browser.new_context(viewport={"width": 1180, "height": 900})
+    context = browser.new_context(**{"viewport": {"width": 1180, "height": 900}, **looks})
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.asked, page.failed = [], []
@@ -64,6 +83,12 @@ def visit(browser, address):
     yield page
     assert page.failed == []
     context.close()
+
+
+@pytest.fixture
+def visit(browser, address):
+    with visiting(browser, address) as page:
+        yield page
 
 
 def give(page, recording: Path, text: str) -> None:
@@ -86,7 +111,7 @@ def test_from_a_recording_to_the_sound_of_a_moment(visit, tmp_path):
     first = visit.locator("#results article").first
     assert first.locator("tbody tr").first.inner_text().split()[:4] == ["1", "0:04", "0:07", "3"]
     # the picture is on the page, and the first moment lies on it where it lies in the recording
-    assert "data:image/png" in first.locator(".picture").evaluate("e => getComputedStyle(e).backgroundImage")
+    assert "data:image/png" in first.locator(".ground").evaluate("e => getComputedStyle(e).backgroundImage")
     picture, mark = first.locator(".picture").bounding_box(), first.locator(BEST).bounding_box()
     assert (mark["x"] - picture["x"]) / picture["width"] == pytest.approx(4 / 20, abs=0.01)
     assert mark["width"] / picture["width"] == pytest.approx(3 / 20, abs=0.01)
@@ -135,9 +160,11 @@ def test_a_file_without_sound_gives_a_message(visit, tmp_path):
     assert re.match(r"notes\.wav is not audio that can be decoded", message(visit))
 
 
-def test_silence_gives_a_message(visit, tmp_path):
-    give(visit, write_silence(tmp_path / "silence.wav"), "a dog barks")
-    assert message(visit) == "silence.wav holds nothing but silence. Choose a recording with sound."
+def test_silence_is_answered_and_said(visit, tmp_path):
+    give(visit, write_silence(tmp_path / "silence.wav", 20.0), "a dog barks")
+    visit.click("#find")
+    visit.wait_for_selector("#results .mark")
+    assert "silent throughout" in visit.inner_text("#results .hint")
 
 
 def test_what_is_missing_gives_a_message_and_can_be_put_right(visit, tmp_path):
@@ -151,14 +178,122 @@ def test_what_is_missing_gives_a_message_and_can_be_put_right(visit, tmp_path):
     assert visit.locator("#results .message").count() == 0
 
 
-def test_a_narrow_screen_shows_everything_without_scrolling_sideways(visit, tmp_path):
-    visit.set_viewport_size({"width": 400, "height": 800})
-    give(visit, write_recording(tmp_path / "street.wav"), "a dog barks")
+# in the page: the names of elements that reach out of the window or of the card they lie in
+STICKING_OUT = """() => [...document.querySelectorAll("#title *, #form, #results *, #colophon")]
+  .filter(e => {
+    const box = e.getBoundingClientRect(), card = e.closest("article, .player")?.getBoundingClientRect();
+    return box.width && (box.right > (card ?? {right: innerWidth}).right + .5 || box.right > innerWidth);
+  }).map(e => e.tagName + "." + e.className)"""
+
+
+@pytest.mark.parametrize("width", [360, 390, 1280])
+def test_nothing_sticks_out_of_the_screen_or_of_its_card(browser, address, tmp_path, width):
+    with visiting(browser, address, viewport={"width": width, "height": 800}) as visit:
+        give(visit, write_recording(tmp_path / f"street {'of the old town ' * 8}.wav"), "a dog barks " * 12)
+        visit.click("#find")
+        visit.wait_for_selector("#results .mark")
+        assert visit.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert visit.evaluate(STICKING_OUT) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_can_be_read_in_the_light_and_in_the_dark(browser, address, tmp_path, scheme):
+    with visiting(browser, address, color_scheme=scheme) as visit:
+        give(visit, write_recording(tmp_path / "street.wav"), "a dog barks")
+        visit.click("#find")
+        visit.wait_for_selector("#results .mark")
+        texts = ("#title h1", "#title p", "#results .playing", "#results .hint", "#results .downloads a")
+        for text in (*texts, "#results h3", "#results th", "#results td", "#colophon p"):
+            assert visit.evaluate(CONTRAST, text) >= 4.5, text
+
+
+def test_results_survive_a_reload_and_the_recording_can_be_asked_again(visit, tmp_path):
+    give(visit, write_recording(tmp_path / "street.wav"), "a dog barks\na tram passes")
     visit.click("#find")
     visit.wait_for_selector("#results .mark")
-    assert visit.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    button = visit.locator("#results tbody button").first.bounding_box()
-    assert button["x"] + button["width"] < 400
+    visit.wait_for_function("location.search.startsWith('?search=')")
+    before = visit.inner_html("#results .moments")
+    visit.reload()
+    visit.wait_for_selector("#results .mark")
+    assert visit.inner_html("#results .moments") == before
+    assert visit.input_value("#query textarea") == "a dog barks\na tram passes"
+    visit.locator(f"#results {BEST}").first.locator("span").click()
+    visit.wait_for_function(f"{PLAYER}.currentTime > 0.1")
+    visit.fill("#query textarea", "a bell rings")
+    visit.click("#find")
+    visit.wait_for_selector("#results h3:has-text('a bell rings')")
+
+
+def test_results_that_are_gone_say_so(browser, address):
+    with visiting(browser, f"{address}?search=..%2Fuploads") as visit:
+        visit.wait_for_selector("#results .message:has-text('These results are gone.')")
+
+
+def test_the_moments_can_be_downloaded(visit, tmp_path):
+    give(visit, write_recording(tmp_path / "street.wav"), "a dog barks")
+    visit.click("#find")
+    visit.wait_for_selector("#results .downloads")
+    for what, name in (
+        ("JSON", "street-moments.json"),
+        ("table", "street-moments.csv"),
+        ("sounds", "street-moments.zip"),
+    ):
+        with visit.expect_download() as download:
+            visit.click(f"#results .downloads a:has-text('{what}')")
+        assert download.value.suggested_filename == name
+        assert download.value.path().stat().st_size > 0
+
+
+def test_a_long_search_shows_how_far_it_is_and_can_be_stopped(browser, tmp_path):
+    folder = tmp_path / "visitors"
+    folder.mkdir()
+    with (
+        page_of(make_listener(encoder=PatientEncoder()), folder) as address,
+        visiting(browser, address) as visit,
+    ):
+        give(visit, write_recording(tmp_path / "street.wav", 90.0), "a dog barks")
+        visit.click("#find")
+        visit.wait_for_selector("#results :text('Listening: 0:16 of 1:30')")
+        visit.click("#stop")
+        visit.wait_for_selector("#results .message:has-text('Stopped.')")
+        sync_api.expect(visit.locator("#stop")).to_be_hidden()
+        sync_api.expect(visit.locator("#find")).to_be_enabled()
+        assert list((folder / "searches").iterdir()) == []
+
+
+def test_visitors_do_not_see_what_others_gave_or_got(browser, address, tmp_path):
+    with visiting(browser, address) as first:
+        give(first, write_recording(tmp_path / "street.wav"), "a dog barks")
+        first.click("#find")
+        first.wait_for_selector("#results .mark")
+        cut = first.get_attribute("#results .mark", "data-cut")
+        with visiting(browser, address) as second:
+            second.wait_for_selector("#results .invitation")
+            assert second.locator("#results .moments").count() == 0
+            # the folder of all searches can neither be listed nor read
+            assert second.request.get(f"{address}{cut.rpartition('/')[0].rpartition('/')[0]}").status >= 400
+
+
+def test_a_recording_that_is_too_large_is_refused(visit, tmp_path):
+    posted = []
+    visit.on("request", lambda request: posted.append(request.url) if "/upload?" in request.url else None)
+    visit.set_input_files("#recording input[type=file]", write_recording(tmp_path / "long.wav", 150.0))
+    visit.wait_for_selector(":text('exceed the maximum allowed size')")
+    assert posted == [], "nothing is sent that will be refused"
+
+
+def test_another_sites_page_can_send_nothing_here(browser, address, tmp_path):
+    """A page of another origin posts with the visitor's browser: the server refuses it."""
+    page = browser.new_page()
+    other = tmp_path / "other.html"
+    other.write_text(
+        f'<form method="post" enctype="multipart/form-data" action="{address}gradio_api/upload"></form>'
+    )
+    page.goto(other.as_uri())
+    with page.expect_response(lambda response: "/upload" in response.url) as response:
+        page.evaluate("document.forms[0].submit()")
+    assert response.value.status == 403
+    page.close()
 
 
 def test_the_page_asks_nobody_but_its_own_server(visit, address, tmp_path):

@@ -64,12 +64,39 @@ def test_a_recording_that_was_replaced_is_encoded_again(tmp_path):
     assert heard.answers[0].duration_s == pytest.approx(30.0)
 
 
-def test_silence_is_refused_before_it_is_encoded(tmp_path):
-    encoder = CountingEncoder()
-    silence = write_silence(tmp_path / "silence.wav")
-    with pytest.raises(AudioError, match=r"silence\.wav: holds nothing but silence"):
-        make_listener(encoder=encoder).listen(silence, ["a dog"], tmp_path / "cuts", top=1)
-    assert encoder.num_windows == 0
+def test_silence_is_answered_as_predict_does_and_known_to_be_silent(tmp_path):
+    silence = write_silence(tmp_path / "silence.wav", 20.0)
+    listener = make_listener()
+    heard = listener.listen(silence, ["a dog"], tmp_path / "cuts", top=1)
+    assert heard.silent
+    assert heard.answers[0].windows[0][:2] == MOMENTS[0]
+    loud = write_recording(tmp_path / "street.wav")
+    assert not listener.listen(loud, ["a dog"], tmp_path / "cuts", top=1).silent
+
+
+def test_what_is_done_is_told_with_how_far_it_is(tmp_path):
+    told = []
+    recording = write_recording(tmp_path / "street.wav")
+    listener = make_listener()
+    listener.listen(recording, ["a dog"], tmp_path / "cuts", top=1, tell=lambda *what: told.append(what))
+    assert ("Reading", pytest.approx(20.0), None) in told
+    assert ("Listening", pytest.approx(20.0), pytest.approx(20.0)) in told
+    assert [doing for doing, *_ in told if doing not in ("Reading", "Listening")] == [
+        "Answering",
+        "Cutting the moments",
+    ]
+
+
+def test_a_search_that_is_stopped_leaves_the_listener_ready(tmp_path):
+    def stop(doing, _done_s, _of_s):
+        if doing == "Listening":
+            raise InterruptedError("stopped")
+
+    recording = write_recording(tmp_path / "street.wav")
+    listener = make_listener()
+    with pytest.raises(InterruptedError, match="stopped"):
+        listener.listen(recording, ["a dog"], tmp_path / "cuts", top=1, tell=stop)
+    assert listener.listen(recording, ["a dog"], tmp_path / "cuts", top=1).answers[0].windows
 
 
 def test_a_recording_that_is_gone_is_named(tmp_path):

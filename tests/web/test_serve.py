@@ -57,6 +57,9 @@ def test_it_listens_on_loopback_until_it_is_stopped_and_leaves_nothing_behind(tm
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://127.0.0.1:{port}/") as answer:
             assert b"Find the moment" in answer.read()
+        rebound = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            opener.open(rebound)
         # another address of this machine: nobody listens there
         with pytest.raises(urllib.error.URLError):
             opener.open(f"http://127.0.0.2:{port}/")

@@ -22,7 +22,7 @@ function play(moment) {
 function follow() {
   const mark = element.querySelector(".mark.active");
   if (!mark) return;
-  const line = mark.closest(".picture").querySelector(".playhead");
+  const line = mark.closest(".lane").querySelector(".playhead");
   const place = Number(mark.dataset.onset) + player().currentTime * Number(mark.dataset.second);
   line.style.left = `${100 * place}%`;
   line.hidden = false;
