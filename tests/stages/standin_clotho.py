@@ -1,6 +1,6 @@
 """A stand-in for Clotho and Walking Tours, and `scan; plan --manifest` on it: do the published names pass?
 
-    python -m benchmarks.standin_clotho --facts published/clotho_moment --out /tmp/standin
+    python -m tests.stages.standin_clotho --facts published/clotho_moment --out /tmp/standin
 
 `--facts` holds `foregrounds_{train,valid,test}.json` and `backgrounds.csv` of Clotho-Moment's generator. The
 stand-in has their 5,929 names, captions and trimmed lengths and the ten recordings' lengths; its sound is
@@ -28,7 +28,7 @@ from clotho_long.stages.adopt import plan_from_manifest
 from clotho_long.stages.check import check
 from clotho_long.stages.scan import scan
 
-MANIFEST = Path(__file__).resolve().parents[1] / "manifests" / "clotho-moment-long"
+MANIFEST = Path(__file__).resolve().parents[2] / "manifests" / "clotho-moment-long"
 EVENT_RATE_HZ = 100  # trimming counts seconds, whatever is heard in them
 TOUR_RATE_HZ = 1_000  # soxr has no use for a rate that is much lower than the mixtures'
 
