@@ -79,7 +79,8 @@ def test_a_run_that_was_stopped_continues_to_the_same_bytes(
         assert stderr.split("\n") == ["", INTERRUPTED, ""]  # the first line ends that of the progress bar
         assert not [path for path in corpus.root.rglob(".*") if is_part(path)]
         wait_for_the_end_of(process.pid)
-    assert run_cli("render", corpus.root).exit_code == 0
+    again = run_cli("render", corpus.root)
+    assert again.exit_code == 0, again.output
     assert files_below(corpus.root / "audio") == files_below(whole.root / "audio")
 
 
