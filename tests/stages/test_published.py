@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clotho_long.audio.io import write_audio
 from clotho_long.core.annotations import read_queries
 from clotho_long.core.jsonl import read_records, write_records
 from clotho_long.core.records import SPLITS
@@ -18,10 +19,13 @@ from clotho_long.corpus import Corpus
 from clotho_long.recipe.lengths import castella_lengths
 from clotho_long.recipe.records import ClipRecipe
 from clotho_long.recipe.spec import PRESETS
-from clotho_long.sources.records import Foreground
+from clotho_long.sources.clotho import FOLDER_OF_SPLIT, CaptionedFile, find_events
+from clotho_long.sources.records import Background, Foreground, Skipped
+from clotho_long.sources.walking_tours import PUBLISHED_SPLITS
 from clotho_long.stages.plan import sample_split
 from pipelines.make_manifest import published_events, published_tours
-from tests.builders import as_manifest, make_corpus, run_cli
+from tests.builders import as_manifest, make_corpus, make_tours, run_cli, write_captions
+from tests.stages.standin_clotho import make_standin_clotho
 
 MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 MANIFEST = MANIFESTS / "clotho-moment-long"
@@ -200,6 +204,72 @@ def test_a_manifest_of_cut_events_knows_their_whole_lengths(tmp_path: Path) -> N
     result = run_cli("plan", corpus.root, "--manifest", manifest)
     assert result.exit_code == 1
     assert f"lasts {cut.trimmed_s + 1:g} s after trimming, not {cut.trimmed_s:g} s" in result.output
+
+
+def test_our_manifest_takes_the_names_of_clotho_that_begin_with_a_blank(tmp_path: Path) -> None:
+    """The documented `scan; plan --manifest` with every clip of the manifest that holds one of the three."""
+    recipes = {
+        split: [
+            recipe
+            for recipe in read_records(MANIFEST / "recipes" / f"{split}.jsonl.gz", ClipRecipe)
+            if any(event.event_id[0] == " " for event in recipe.events)
+        ]
+        for split in ("train", "valid")
+    }
+    assert {
+        e.event_id for several in recipes.values() for r in several for e in r.events if e.event_id[0] == " "
+    } == {
+        " Ambience Birds",
+        " typical neighborhood in Porto",
+        " e ieio ieai",
+    }
+    assert sum(map(len, recipes.values())) == 7
+    for split, several in recipes.items():
+        write_records(tmp_path / "manifest" / "recipes" / f"{split}.jsonl.gz", several, ClipRecipe)
+        lengths_s = {event.event_id: event.duration_s for recipe in several for event in recipe.events}
+        for name, length_s in lengths_s.items():
+            square = np.resize(np.float32([0.5, -0.5]), int(length_s * 100))
+            write_audio(tmp_path / "clotho" / FOLDER_OF_SPLIT[split] / f"{name}.wav", square, 100)
+        captions = {f"{name}.wav": [f"{name}, {n}" for n in range(5)] for name in lengths_s}
+        write_captions(tmp_path / "clotho", split, captions)
+    make_tours(tmp_path / "tours", 1.0, names=PUBLISHED_SPLITS["train"] + PUBLISHED_SPLITS["valid"])
+    corpus = Corpus(tmp_path / "corpus")
+    run_cli(
+        "scan",
+        "--clotho",
+        tmp_path / "clotho",
+        "--walking-tours",
+        tmp_path / "tours",
+        "--out",
+        corpus.root,
+        "-j",
+        1,
+    )
+    # the tours' real length, without hours of sound
+    tours = [dataclasses.replace(tour, length_s=10_500.0) for tour in corpus.backgrounds()]
+    write_records(corpus.backgrounds_file, tours, Background)
+    result = run_cli("plan", corpus.root, "--manifest", tmp_path / "manifest")
+    assert result.exit_code == 0, result.output
+    planned = [r.recording_id for split in recipes for r in corpus.recipes(split)]
+    assert planned == [recipe.recording_id for several in recipes.values() for recipe in several]
+    assert any(
+        query.query.startswith("e ieio ieai, ") for query in read_queries(corpus.annotations_file("valid"))
+    )
+
+
+def test_all_published_names_are_found_in_a_clotho_folder(published: Path, tmp_path: Path) -> None:
+    clotho = make_standin_clotho(published / "clotho_moment", tmp_path / "clotho")
+    found = list(find_events(clotho))
+    assert not [item for item in found if isinstance(item, Skipped)]
+    events = {(item.split, item.event_id): item for item in found if isinstance(item, CaptionedFile)}
+    assert len(events) == 5_929
+    for split in SPLITS:
+        facts = json.loads((published / "clotho_moment" / f"foregrounds_{split}.json").read_text())
+        assert {name for of, name in events if of == split} == facts.keys()
+        for recipe in read_records(MANIFEST / "recipes" / f"{split}.jsonl.gz", ClipRecipe):
+            for event in recipe.events:
+                assert (split, event.event_id) in events
+                assert facts[event.event_id]["duration"] == event.duration_s
 
 
 def test_sources_that_differ_from_the_manifests_are_named(tmp_path: Path) -> None:

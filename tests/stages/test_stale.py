@@ -1,4 +1,4 @@
-"""What is stale or foreign is named by `check` and refused by the others; every remedy named there works."""
+"""What is stale or foreign is named by `check` and refused by the others; the remedies that it names work."""
 
 from __future__ import annotations
 
