@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-# As they are typed after an option, or as a value of KEY=VALUE.
+# As they are typed (so without a zero byte) after an option, or as a value of KEY=VALUE.
 VALUES = (
-    "", " ", "\t", "\n", "\0", "-", "--", "---", "=", ".", "..", "/", "//", "~", "*", "%s", "{}",
+    "", " ", "\t", "\n", "-", "--", "---", "=", ".", "..", "/", "//", "~", "*", "%s", "{}",
     "$HOME", "`id`", "0", "-0", "-1", "1", "1.5", "-1.5", "1e-4", "1e400", "-1e400", "1e308", "nan",
     ".nan", "inf", ".inf", "-.inf", "Infinity", "NaN", "9" * 19, "9" * 400, "9" * 5000, "0x10",
     "0o17", "1_000", "1,000", "1:30", "١٢", "½", "1e", "true", "false", "yes", "null", "None",
