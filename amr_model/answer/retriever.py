@@ -87,14 +87,17 @@ class Retriever:
     encoder: Encoder
     device: torch.device
 
-    def find(self, recording: Path, queries: Sequence[str], *, num_windows: int = MAX_RANKED) -> list[Answer]:
-        """Answer each query for one recording of any length and format.
+    def find(
+        self, recording: Path | str, queries: Sequence[str] | str, *, num_windows: int = MAX_RANKED
+    ) -> list[Answer]:
+        """Answer each query, or the one, for a recording of any length and format.
 
         Raises:
             ConfigError: a query is empty.
             AudioError: the recording cannot be read.
             FeatureError: the encoder does not give what the network reads.
         """
+        recording = Path(recording)
         return self.answer(recording, self.hear(recording), queries, num_windows=num_windows)
 
     def hear(self, recording: Path) -> Encoded:
@@ -102,9 +105,16 @@ class Retriever:
         return encode_recording(recording, self.encoder, self.config.targets.windows)
 
     def answer(
-        self, recording: Path, encoded: Encoded, queries: Sequence[str], *, num_windows: int = MAX_RANKED
+        self,
+        recording: Path,
+        encoded: Encoded,
+        queries: Sequence[str] | str,
+        *,
+        num_windows: int = MAX_RANKED,
     ) -> list[Answer]:
         """Answer each query for a recording that was heard before; errors as `find`."""
+        if isinstance(queries, str):  # a sequence too, of letters
+            queries = (queries,)
         if not all(query.strip() for query in queries):
             raise ConfigError("a query is empty", "--query", "write what you want to hear")
         return [

@@ -108,8 +108,8 @@ class RetrievalSet:
     @classmethod
     def load(
         cls,
-        annotations: Path,
-        features_dir: Path,
+        annotations: Path | str,
+        features_dir: Path | str,
         config: ExperimentConfig,
         *,
         device: torch.device | None = None,
@@ -120,6 +120,7 @@ class RetrievalSet:
             ManifestError: as `read_annotations`.
             FeatureError: a feature file is missing, malformed, not finite, or of another width.
         """
+        annotations, features_dir = Path(annotations), Path(features_dir)
         queries = read_annotations(annotations)
         audio = FeatureStore.open(features_dir, kind="audio", ids={query.recording_id for query in queries})
         text = FeatureStore.open(features_dir, kind="text", ids={query.qid for query in queries})
