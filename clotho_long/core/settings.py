@@ -281,7 +281,8 @@ def _full_name(kind: Any, key: Any) -> Any:
 
 def _field_kinds(kind: Any) -> dict[str, Any]:
     """Field -> its type, of a settings class; of `Section | None` the section. Empty for anything else."""
-    return _hints(kind) if dataclasses.is_dataclass(kind) else {}
+    is_section = dataclasses.is_dataclass(kind)
+    return _hints(kind) if is_section else {}
 
 
 @functools.cache
@@ -290,8 +291,12 @@ def _hints(kind: Any) -> dict[str, Any]:
     return {field.name: _sole_section(hints[field.name]) for field in dataclasses.fields(kind)}
 
 
-@functools.cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return _made_adapter(kind)
+
+
+@functools.cache
+def _made_adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
