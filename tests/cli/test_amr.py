@@ -211,7 +211,9 @@ def test_an_empty_query_ends_in_one_line(tmp_path):
     write_audio(tmp_path / "one.wav", np.zeros(8000, dtype=np.float32), 8000)
     status, _, errors = run("predict", tmp_path / "one.wav", "--query", " ", "--checkpoint", checkpoint)
     assert status == 2
-    assert errors.startswith("error: Invalid value for --query: a query is empty; write what you want to hear")
+    assert errors.startswith(
+        "error: Invalid value for --query: a query is empty; write what you want to hear"
+    )
 
 
 def test_convert_keeps_what_a_model_answers(tmp_path, corpus):
