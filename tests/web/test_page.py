@@ -10,7 +10,7 @@ import pytest
 from tests.web.builders import MOMENTS, make_listener, write_recording, write_silence
 
 page = pytest.importorskip(
-    "amr_model.web.page", reason="needs the page: pip install 'audio-moment-retrieval[web]'"
+    "amr_model.web.page", reason="needs the page: pip install '.[web]'"
 )
 
 
