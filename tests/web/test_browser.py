@@ -11,9 +11,7 @@ import pytest
 
 from tests.web.builders import CHROMIUM, MOMENTS, make_listener, write_recording, write_silence
 
-web = pytest.importorskip(
-    "amr_model.web.page", reason="needs the page: pip install '.[web]'"
-)
+web = pytest.importorskip("amr_model.web.page", reason="needs the page: pip install '.[web]'")
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs a driver: pip install playwright")
 
 pytestmark = pytest.mark.skipif(

@@ -9,9 +9,7 @@ import pytest
 
 from tests.web.builders import MOMENTS, make_listener, write_recording, write_silence
 
-page = pytest.importorskip(
-    "amr_model.web.page", reason="needs the page: pip install '.[web]'"
-)
+page = pytest.importorskip("amr_model.web.page", reason="needs the page: pip install '.[web]'")
 
 
 def test_a_search_shows_moments_whose_files_are_there(tmp_path):
