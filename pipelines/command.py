@@ -24,11 +24,12 @@ def pipeline_options(out: str) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         for option in (
             common_options,
-            click.option("--until", metavar="STEP", help="Stop after this step."),
+            click.option("--until", metavar="STEP", callback=_named, help="Stop after this step."),
             click.option(
                 "--from",
                 "start",
                 metavar="STEP",
+                callback=_named,
                 help="Begin with this step and run it anew; what earlier steps made is taken as it is. "
                 "Steps are named as they run; a name that does not exist lists them.",
             ),
@@ -50,6 +51,13 @@ def pipeline_options(out: str) -> Callable[[Command], Command]:
         return command
 
     return decorate
+
+
+def _named(_: click.Context, parameter: click.Parameter, step: str | None) -> str | None:
+    """The name of a step; an empty one, as of a variable that is not set, would mean all of them."""
+    if step is not None and not step.strip():
+        raise click.BadParameter("a step is not named")
+    return step
 
 
 def settings_from(

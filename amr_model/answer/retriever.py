@@ -103,13 +103,13 @@ class Retriever:
 
     def find(
         self,
-        recording: Path,
-        queries: Sequence[str],
+        recording: Path | str,
+        queries: Sequence[str] | str,
         *,
         num_windows: int | None = MAX_RANKED,
         min_score: float | None = None,
     ) -> list[Answer]:
-        """Answer each query for one recording of any length and format.
+        """Answer each query, or the one, for a recording of any length and format.
 
         Args:
             num_windows: moments of an answer; None for all.
@@ -120,7 +120,7 @@ class Retriever:
             AudioError: the recording cannot be read.
             FeatureError: the encoder does not give what the network reads.
         """
-        refuse_empty(queries)
+        recording, queries = Path(recording), each_query(queries)
         heard = self.hear(recording)
         return self.answer(recording, heard, queries, num_windows=num_windows, min_score=min_score)
 
@@ -133,7 +133,7 @@ class Retriever:
         self,
         recording: Path,
         encoded: Encoded,
-        queries: Sequence[str],
+        queries: Sequence[str] | str,
         *,
         num_windows: int | None = MAX_RANKED,
         min_score: float | None = None,
@@ -143,7 +143,7 @@ class Retriever:
         No two moments of an answer are the same one: of two that share more than half of the shorter, the
         better stays. (S1 to S4 of the report rank without such a step, and `amr evaluate` leaves it so.)
         """
-        refuse_empty(queries)
+        queries = each_query(queries)
         least = self.min_score if min_score is None else min_score
         asker = Asker(
             network=self.network,
@@ -181,14 +181,17 @@ class Retriever:
         return self.calibration.min_score if self.calibration is not None and by_curve else 0.0
 
 
-def refuse_empty(queries: Sequence[str]) -> None:
-    """Before anything is encoded.
+def each_query(queries: Sequence[str] | str) -> Sequence[str]:
+    """The queries, checked before anything is encoded; one text is one query, not its letters.
 
     Raises:
         ConfigError: a query is empty, or there is none.
     """
+    if isinstance(queries, str):
+        queries = (queries,)
     if not queries or not all(query.strip() for query in queries):
         raise ConfigError("a query is empty", "--query", "write what you want to hear")
+    return queries
 
 
 def listener_for(

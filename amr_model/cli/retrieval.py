@@ -108,11 +108,11 @@ def predict(
     """
     from amr_model.answer.retriever import (
         Retriever,
+        each_query,
         encode_into,
         listener_for,
         plot_answers,
         read_encoded,
-        refuse_empty,
     )
     from amr_model.checkpoint import load_calibrated
     from clotho_long.audio.choice import SoundChoice
@@ -120,8 +120,7 @@ def predict(
     from clotho_long.features.recordings import audio_files, search
 
     set_up_logging(quiet=quiet)
-    queries = [*spoken, *_lines_of(query_file)]
-    refuse_empty(queries)
+    queries = each_query([*spoken, *_lines_of(query_file)])
     watch = functools.partial(progress, quiet=quiet)
     where = chosen_device(device, jobs)
     network, config, calibration = load_calibrated(checkpoint, where, cross_mask=cross_mask)

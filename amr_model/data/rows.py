@@ -102,6 +102,11 @@ class PaddedRows:
 
     def _prepared(self, item: int) -> Features:
         rows = self._source[self._items[item]]
+        if rows.shape[1] != self._dim:
+            raise FeatureError(
+                f"the features are {rows.shape[1]} wide, the model reads {self._dim}",
+                fix="take the encoder that the model was trained with",
+            )
         return prepare_rows(rows, max_rows=self._max_rows, normalise=self._normalise)
 
     def _in_memory(self) -> Tensor:

@@ -132,8 +132,8 @@ class RetrievalSet:
     @classmethod
     def load(
         cls,
-        annotations: Path,
-        features_dir: Path,
+        annotations: Path | str,
+        features_dir: Path | str,
         config: ExperimentConfig,
         *,
         device: torch.device | None = None,
@@ -144,7 +144,7 @@ class RetrievalSet:
             ManifestError: as `read_annotations`.
             FeatureError: a feature file is missing, malformed, not finite, or of another width.
         """
-        files = CorpusFiles(annotations=annotations, features=features_dir)
+        files = CorpusFiles(annotations=Path(annotations), features=Path(features_dir))
         return cls.load_all([files], config, device=device)
 
     @classmethod

@@ -16,7 +16,7 @@ from clotho_long.core.settings import shown
 Asked = TypeVar("Asked", Query, Sentence)
 
 
-def read_queries(path: Path) -> Iterator[Query]:
+def read_queries(path: Path | str) -> Iterator[Query]:
     """Yield the annotations of a Lighthouse-format file; errors name the line.
 
     Raises:
@@ -36,7 +36,7 @@ def dump_queries(queries: Iterable[Query]) -> bytes:
     return dump_lines(map(query_to_json, queries))
 
 
-def read_annotations(path: Path) -> list[Query]:
+def read_annotations(path: Path | str) -> list[Query]:
     """The queries of a Lighthouse-format file.
 
     Raises:
@@ -45,7 +45,7 @@ def read_annotations(path: Path) -> list[Query]:
     return _each_once(path, query_from_json)
 
 
-def read_sentences(path: Path) -> list[Sentence]:
+def read_sentences(path: Path | str) -> list[Sentence]:
     """The `query` of each line and its `qid`, whatever else the lines say or lack.
 
     Raises:
@@ -76,7 +76,7 @@ def query_from_json(value: Any) -> Query:
     )
 
 
-def _each_once(path: Path, from_json: Callable[[Any], Asked]) -> list[Asked]:
+def _each_once(path: Path | str, from_json: Callable[[Any], Asked]) -> list[Asked]:
     places: dict[str, str] = {}
     asked: list[Asked] = []
     for where, value in read_lines(path):

@@ -22,6 +22,9 @@ Item = TypeVar("Item")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+MAX_MESSAGE = 1000  # characters
+MAX_JOBS = 4096
+
 EXIT_DATA = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
@@ -113,7 +116,7 @@ def common_options(command: Command) -> Command:
     return click.option(
         "-j",
         "--jobs",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, MAX_JOBS),
         default=lambda: (
             len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         ),
@@ -251,5 +254,8 @@ def _end_of_readers() -> NoReturn:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    line = " ".join(message.split())
+    if len(line) > MAX_MESSAGE:  # somebody typed or stored a value of thousands of characters
+        line = f"{line[: MAX_MESSAGE // 2]} ... {line[-MAX_MESSAGE // 2 :]}"
+    click.echo(f"error: {line}", err=True)
     sys.exit(status)

@@ -17,7 +17,7 @@ from clotho_long.core.files import atomic_path
 Record = TypeVar("Record")
 
 
-def read_lines(path: Path) -> Iterator[tuple[str, Any]]:
+def read_lines(path: Path | str) -> Iterator[tuple[str, Any]]:
     """Yield (`FILE:LINE`, parsed JSON) for every line that is not blank; `.gz` is unpacked.
 
     Raises:
@@ -29,12 +29,15 @@ def read_lines(path: Path) -> Iterator[tuple[str, Any]]:
         yield where, value
 
 
-def scan_lines(path: Path) -> Iterator[tuple[str, Any | ManifestError]]:
+def scan_lines(path: Path | str) -> Iterator[tuple[str, Any | ManifestError]]:
     """`read_lines` that goes on: a line that is not JSON comes as its error.
 
     Raises:
         ManifestError: the file is missing or unreadable.
     """
+    path = Path(path)
+    if path.is_char_device():  # such as /dev/zero, whose first line has no end
+        raise ManifestError("is a device, not a file", path, "check the path")
     try:
         with (
             gzip.open(path, "rt", encoding="utf-8-sig")

@@ -33,7 +33,7 @@ class Prediction:
     windows: tuple[ScoredMoment, ...]
 
 
-def read_predictions(path: Path) -> list[Prediction]:
+def read_predictions(path: Path | str) -> list[Prediction]:
     """Every prediction of a file in the Lighthouse format, made by us or by others.
 
     Raises:

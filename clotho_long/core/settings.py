@@ -25,6 +25,7 @@ Config = TypeVar("Config")
 
 UNITS = ("s", "db", "hz")
 SET_OPTION = "--set"
+MAX_CHARACTERS = 1 << 20  # of a file of settings
 LARGEST = 1e12  # of any setting: what is above is a slip of the finger
 MAX_SHOWN = 60  # characters of a wrong value that a message repeats
 
@@ -53,7 +54,11 @@ def read_settings(path: Path) -> dict[str, Any]:
         ConfigError: it cannot be read, or is no mapping.
     """
     try:
-        values = parse_yaml(path.read_text(encoding="utf-8-sig"))
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(MAX_CHARACTERS + 1)  # a device such as /dev/zero has no end
+        if len(text) > MAX_CHARACTERS:
+            raise ConfigError("is too large for settings", path, "check the file")
+        values = parse_yaml(text)
     except (OSError, UnicodeDecodeError) as error:
         reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(f"cannot be read ({reason})", path, "check the file") from None
@@ -276,7 +281,8 @@ def _full_name(kind: Any, key: Any) -> Any:
 
 def _field_kinds(kind: Any) -> dict[str, Any]:
     """Field -> its type, of a settings class; of `Section | None` the section. Empty for anything else."""
-    return _hints(kind) if dataclasses.is_dataclass(kind) else {}
+    is_section = dataclasses.is_dataclass(kind)
+    return _hints(kind) if is_section else {}
 
 
 def _own_hints(kind: Any) -> dict[str, Any]:

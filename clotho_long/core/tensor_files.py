@@ -143,6 +143,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         import torch
 
+        module = "builtins" if module == "__builtin__" else module  # as pickles of protocol 2 call it
         # fresh wrappers: a pickle may set attributes on what it is given
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return lambda *args: torch._utils._rebuild_tensor_v2(*args)  # type: ignore[no-untyped-call]

@@ -40,14 +40,14 @@ HARMLESS_BYTES, MAX_COMPRESSION = 1 << 26, 100
 Features = npt.NDArray[np.float32]
 
 
-def audio_file(features_dir: Path, recording_id: str) -> Path:
+def audio_file(features_dir: Path | str, recording_id: str) -> Path:
     """Where the audio features of a recording lie, below CORPUS/features."""
-    return features_dir / AUDIO_FOLDER / f"{recording_id}.npz"
+    return Path(features_dir) / AUDIO_FOLDER / f"{recording_id}.npz"
 
 
-def text_file(features_dir: Path, qid: str) -> Path:
+def text_file(features_dir: Path | str, qid: str) -> Path:
     """Where the text features of a query lie, below CORPUS/features."""
-    return features_dir / TEXT_FOLDER / f"qid{qid}.npz"
+    return Path(features_dir) / TEXT_FOLDER / f"qid{qid}.npz"
 
 
 def write_features(path: Path, rows: Features, key: str, made_by: dict[str, Any]) -> None:
@@ -62,12 +62,13 @@ def write_features(path: Path, rows: Features, key: str, made_by: dict[str, Any]
         np.savez(part, **{key: rows, "made_by": np.array(json.dumps(made_by, sort_keys=True))})
 
 
-def read_features(path: Path, key: str) -> tuple[npt.NDArray[Any], dict[str, Any] | None]:
+def read_features(path: Path | str, key: str) -> tuple[npt.NDArray[Any], dict[str, Any] | None]:
     """The matrix stored under `key`, as stored, and what made it (None in files by others).
 
     Raises:
         FeatureError: the file is missing, truncated, or holds no such matrix.
     """
+    path = Path(path)
     with _opened(path, key) as arrays:
         shape = _check_size(path, arrays, key)
         if len(shape) != 2:

@@ -39,11 +39,11 @@ class FeatureStore:
     @classmethod
     def open(
         cls,
-        features_dir: Path,
+        features_dir: Path | str,
         *,
         kind: Kind,
         ids: Iterable[str] | None = None,
-        cache_dir: Path | None = None,
+        cache_dir: Path | str | None = None,
     ) -> FeatureStore:
         """The audio or text features below `features_dir`, which are packed first if they are not yet.
 
@@ -87,7 +87,7 @@ class FeatureStore:
         return _reopen, (self._index.path, tuple(self._slices))
 
 
-def pack(features_dir: Path, *, kind: Kind) -> Path:
+def pack(features_dir: Path | str, *, kind: Kind) -> Path:
     """Pack the audio or text features below `features_dir` unless that is done; the path of the index.
 
     Raises:
@@ -103,7 +103,7 @@ def _reopen(index_path: Path, ids: tuple[str, ...]) -> FeatureStore:
     return FeatureStore(index, ids)
 
 
-def _places(features_dir: Path, cache_dir: Path | None) -> list[Path]:
+def _places(features_dir: Path, cache_dir: Path | str | None) -> list[Path]:
     """Where the pack of a folder may lie, in order of preference."""
     own = fingerprint(str(features_dir.resolve()))
     if cache_dir is not None:

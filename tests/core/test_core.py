@@ -79,6 +79,16 @@ def test_a_mistake_in_settings_names_file_and_key(tmp_path: Path, text: str, com
         load_config(Outer, path)
 
 
+def test_files_without_end_are_not_read_to_their_end(tmp_path: Path) -> None:
+    endless = Path("/dev/zero")
+    if not endless.exists():
+        pytest.skip("no /dev/zero here")
+    with pytest.raises(ConfigError, match="is too large for settings"):
+        load_config(Outer, endless)
+    with pytest.raises(ManifestError, match="is a device, not a file"):
+        list(read_lines(endless))
+
+
 def test_aliases_of_aliases_do_not_unfold() -> None:
     laughs = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n"

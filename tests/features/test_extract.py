@@ -90,7 +90,7 @@ def test_scheduler_that_does_not_answer_is_one_line(corpus, monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr("clotho_long.core.work.SCHEDULER_TIMEOUT_S", 0.2)
     result = invoke("extract", corpus.root, "--scheduler", "tcp://127.0.0.1:1")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "error: --scheduler: no Dask scheduler answers at tcp://127.0.0.1:1" in result.stderr
 
 

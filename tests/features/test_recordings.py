@@ -257,7 +257,7 @@ def test_text_features_go_on_where_they_stopped_and_notice_another_text(tmp_path
 @pytest.mark.parametrize(
     ("qids", "problem"),
     [
-        (["1", "1"], "'1' stands 2 times"),
+        (["1", "1"], "qid 1 occurs twice"),
         (["../1"], "'../1' cannot name a file"),
         ([""], "'' cannot name a file"),
     ],
@@ -282,7 +282,7 @@ def test_malformed_annotation_names_its_line(tmp_path):
 def test_unknown_encoder_names_the_known_ones(tmp_path):
     path = write_noise(tmp_path / "r.wav", 2)
     result = CliRunner().invoke(MAIN, ["features", str(path), "--out", str(tmp_path), "--encoder", "clap"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "no encoder is called 'clap'; known: " in result.stderr
     assert "logmel, msclap-2023" in result.stderr
 

@@ -131,7 +131,7 @@ def test_backend_and_scheduler_belong_together(
     sources: tuple[Path, Path], tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     result = regenerate(tmp_path, sources, *arguments)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "--backend dask and --scheduler ADDRESS belong together" in result.stderr
 
 
@@ -143,5 +143,5 @@ def test_sources_that_are_missing_end_in_one_line(tmp_path: Path) -> None:
 
 def test_an_unknown_setting_is_named(sources: tuple[Path, Path], tmp_path: Path) -> None:
     result = regenerate(tmp_path, sources, "--set", "clips=3")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "unknown setting clips; did you mean max_clips?" in result.stderr

@@ -20,9 +20,7 @@ from tests.web.builders import (
     write_silence,
 )
 
-web = pytest.importorskip(
-    "amr_model.web.page", reason="needs the page: pip install 'audio-moment-retrieval[web]'"
-)
+web = pytest.importorskip("amr_model.web.page", reason="needs the page: pip install '.[web]'")
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs a driver: pip install playwright")
 
 pytestmark = pytest.mark.skipif(

@@ -15,9 +15,7 @@ import pytest
 from amr_model.web.keeping import KEPT_S, Keeper
 from tests.web.builders import MOMENTS, make_listener, write_recording
 
-page = pytest.importorskip(
-    "amr_model.web.page", reason="needs the page: pip install 'audio-moment-retrieval[web]'"
-)
+page = pytest.importorskip("amr_model.web.page", reason="needs the page: pip install '.[web]'")
 
 
 @pytest.fixture

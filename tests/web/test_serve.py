@@ -38,7 +38,7 @@ def free_port() -> int:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_it_listens_on_loopback_until_it_is_stopped_and_leaves_nothing_behind(tmp_path, how):
-    pytest.importorskip("gradio", reason="needs the page: pip install 'audio-moment-retrieval[web]'")
+    pytest.importorskip("gradio", reason="needs the page: pip install '.[web]'")
     checkpoint, port = make_checkpoint(tmp_path / "model.pt"), free_port()
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -72,7 +72,7 @@ def test_it_listens_on_loopback_until_it_is_stopped_and_leaves_nothing_behind(tm
 
 
 def test_a_taken_port_is_one_line(tmp_path):
-    pytest.importorskip("gradio", reason="needs the page: pip install 'audio-moment-retrieval[web]'")
+    pytest.importorskip("gradio", reason="needs the page: pip install '.[web]'")
     checkpoint = make_checkpoint(tmp_path / "model.pt")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -88,5 +88,5 @@ def test_without_gradio_the_line_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
     result = CliRunner().invoke(main, ["serve", "--checkpoint", str(tmp_path / "model.pt")])
     assert result.exit_code == 1
-    assert "pip install 'audio-moment-retrieval[web]'" in result.stderr
+    assert "pip install '.[web]'" in result.stderr
     assert len(result.stderr.splitlines()) == 1

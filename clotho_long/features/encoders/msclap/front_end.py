@@ -56,7 +56,7 @@ class FrontEnd(nn.Module):
         self.register_buffer("kernels", None if window is not None else torch.cat(kernels).T.contiguous())
         if window is None:
             logger.info(
-                "%s: its spectrogram kernels are no Fourier transform and are used as they are", where
+                "%s: its spectrogram kernels are no Fourier transform and are used as they are, slower", where
             )
         self.register_buffer("mel_bank", weights["logmel_extractor.melW"].contiguous())
         gain = weights["bn0.weight"] / (weights["bn0.running_var"] + NORM_EPSILON).sqrt()
