@@ -9,7 +9,7 @@ from pathlib import Path
 import joblib
 from pydantic.dataclasses import dataclass
 
-from clotho_long.audio.cache import open_waveform
+from clotho_long.audio.cache import READING_VERSION, open_waveform
 from clotho_long.audio.io import probe
 from clotho_long.audio.mix import peak_of
 from clotho_long.audio.trim import TRIM_DB
@@ -29,6 +29,9 @@ from clotho_long.stages.mixtures import SourceFile, decoded_background
 SCAN_RATE_HZ: Hertz = 32_000
 # Raised when the measurement changes, so that what an earlier version remembered is measured again.
 SCAN_VERSION = 1
+
+# What earlier versions read as another sound, or with another length.
+READ_ANEW = frozenset((".mp3", ".ogg", ".oga", ".opus"))
 
 Measured = Foreground | Background | Skipped
 
@@ -155,7 +158,8 @@ def _measure(task: _Task) -> Measured:
     """Measure one file, or remember it: this is what makes an interrupted scan continue."""
     path = task.root / task.found.file
     stat = path.stat()
-    identity = fingerprint([SCAN_VERSION, repr(task), stat.st_size, stat.st_mtime_ns])
+    version = [SCAN_VERSION, READING_VERSION] if path.suffix.lower() in READ_ANEW else [SCAN_VERSION]
+    identity = fingerprint([*version, repr(task), stat.st_size, stat.st_mtime_ns])
     remember: Callable[[str, object], Measured] = joblib.Memory(task.cache_dir / "scan", verbose=0).cache(
         _measure_anew, ignore=["task"]
     )
