@@ -172,17 +172,3 @@ def test_answers_are_drawn_and_told(tmp_path):
     assert (tmp_path / "answers.png").read_bytes().startswith(b"\x89PNG")
     assert answer.to_json()["moments"] == [{"start": 61.0, "end": 63.5, "score": 0.75}]
     assert "1:01.0 -   1:03.5   0.7500" in answer.to_text()
-
-
-def test_two_recordings_of_one_name_are_both_answered_from_kept_features(tmp_path):
-    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=["model.hidden_dim=16", "model.num_heads=2"])
-    days = tmp_path / "days"
-    for number, day in enumerate(("day1", "day2")):
-        noise = np.random.default_rng(number).uniform(-0.5, 0.5, 8000 * (10 + number)).astype(np.float32)
-        write_audio(days / day / "REC001.wav", noise, 8000)
-    arguments = [days, "--query", "a dog", "--checkpoint", checkpoint, "--encoder", "logmel", "--json"]
-    result = CliRunner().invoke(
-        main, ["predict", *map(str, arguments), "--features", str(tmp_path / "heard"), "--jobs", "1"]
-    )
-    assert result.exit_code == 0, result.stderr
-    assert [json.loads(line)["duration"] for line in result.stdout.splitlines()] == [10, 11]
