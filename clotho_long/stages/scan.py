@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from clotho_long.audio.cache import open_waveform
+from clotho_long.audio.cache import READING_VERSION, open_waveform
 from clotho_long.audio.io import Waveform, probe
 from clotho_long.audio.mix import peak_of
 from clotho_long.audio.trim import TRIM_DB
@@ -37,6 +37,9 @@ SCAN_VERSION = 2
 MIN_SILENCE_S = 1.0
 # The square of a smaller sample is nothing in float32.
 SILENT_PEAK = 1e-20
+
+# What earlier versions read as another sound, or with another length.
+READ_ANEW = frozenset((".mp3", ".ogg", ".oga", ".opus"))
 
 Measured = Foreground | Background | Skipped
 
@@ -183,7 +186,8 @@ def _measure(task: _Task) -> Measured:
     """Measure one file, or remember it: this is what makes an interrupted scan continue."""
     path = task.root / task.found.file
     stat = path.stat()
-    identity = fingerprint([SCAN_VERSION, repr(task), stat.st_size, stat.st_mtime_ns])
+    version = [SCAN_VERSION, READING_VERSION] if path.suffix.lower() in READ_ANEW else [SCAN_VERSION]
+    identity = fingerprint([*version, repr(task), stat.st_size, stat.st_mtime_ns])
     remember: Callable[[str, object], Measured] = joblib.Memory(task.cache_dir / "scan", verbose=0).cache(
         _measure_anew, ignore=["task"]
     )

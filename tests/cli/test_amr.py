@@ -413,3 +413,17 @@ def test_metrics_of_a_foreign_file_are_the_official_evaluator_s():
     report = json.loads(text)
     expected = json.loads((GOLDEN / "metrics_expected.json").read_text())["good"]
     assert {key: report[key] for key in ("brief", "full")} == expected
+
+
+def test_two_recordings_of_one_name_are_both_answered_from_kept_features(tmp_path):
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    for number, day in enumerate(("day1", "day2")):
+        noise = np.random.default_rng(number).uniform(-0.5, 0.5, 8000 * (10 + number)).astype(np.float32)
+        write_audio(tmp_path / "days" / day / "REC001.wav", noise, 8000)
+    arguments = ["--query", "a dog", "--checkpoint", checkpoint, "--json", "--jobs", 1]
+    status, text, errors = run(
+        "predict", tmp_path / "days", *arguments, "--features", tmp_path / "heard", "--channels", "first"
+    )
+    assert status == 0, errors
+    assert [json.loads(line)["duration"] for line in text.splitlines()] == [10, 11]
+    assert {path.stem for path in (tmp_path / "heard" / "clap").iterdir()} == {"day1__REC001", "day2__REC001"}

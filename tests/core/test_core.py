@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pickle
 from pathlib import Path
 from typing import ClassVar
@@ -187,10 +188,20 @@ def test_a_fingerprint_follows_content_not_order_or_time(tmp_path: Path) -> None
     large.write_bytes(bytes(5 << 20))
     before = fingerprint_file(large)
     changed = bytearray(5 << 20)
-    changed[(5 << 20) // 2 + 7] = 1
+    changed[(5 << 20) // 4] = 1  # in none of the pieces that earlier versions read
     large.write_bytes(changed)
     assert fingerprint_file(large) != before
     assert fingerprint_file(small) != before
+    assert fingerprint_file(small) == f"sha256-{hashlib.sha256(b'abc').hexdigest()}"
+    assert fingerprint_file(small, like="0123456789abcdef") == hashlib.sha256(b"3abc").hexdigest()[:16]
+
+
+@pytest.mark.parametrize("stem", ["音" * 80, "a" * 250, "caf\udce9" * 20, "é" * 120])
+def test_a_name_as_long_as_a_file_system_allows_can_be_written(tmp_path: Path, stem: str) -> None:
+    path = tmp_path / f"{stem}.npz"
+    with atomic_path(path) as part:
+        part.write_bytes(b"whole")
+    assert path.read_bytes() == b"whole"
 
 
 @given(seed=st.integers(0, 2**63), scope=st.lists(st.text(max_size=5), min_size=1, max_size=3))

@@ -1,5 +1,6 @@
 """Features of recordings and annotation files that a user brings along."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,14 @@ from clotho_long.cli.features import COMMANDS
 from clotho_long.core.command_line import CommandGroup
 from clotho_long.core.jsonl import write_lines
 from clotho_long.features.encoders.logmel import LogMelEncoder
-from clotho_long.features.files import AUDIO_KEY, TEXT_KEY, audio_file, read_features, text_file
+from clotho_long.features.files import (
+    AUDIO_KEY,
+    TEXT_KEY,
+    audio_file,
+    read_features,
+    text_file,
+    write_features,
+)
 from clotho_long.features.recordings import recording_id, search
 from tests.features.tiny_corpus import RATE_HZ, tree, write_noise
 
@@ -210,6 +218,90 @@ def test_changed_recording_is_not_taken_for_the_old_one(tmp_path):
     assert result.exit_code == 1
     assert "r.npz: was made with another source; give --overwrite" in result.stderr
     assert invoke("features", path, "--out", tmp_path / "out", "--overwrite").exit_code == 0
+
+
+def test_one_recording_that_changed_is_no_loss_for_the_others(tmp_path):
+    for name in "abc":
+        write_noise(tmp_path / "in" / f"{name}.wav", 2)
+    invoke("features", tmp_path / "in" / "a.wav", tmp_path / "in" / "b.wav", "--out", tmp_path / "out")
+    write_noise(tmp_path / "in" / "b.wav", 2, seed=9)
+    result = invoke("features", tmp_path / "in", "--out", tmp_path / "out", "--jobs", 1)
+    assert result.exit_code == 1
+    assert "recordings: 1 encoded; 1 done before; 1 failed" in result.stdout
+    assert "b.npz: was made with another source; give --overwrite" in result.stderr
+
+
+def test_an_edit_in_the_middle_of_a_large_file_is_noticed(tmp_path):
+    path = write_noise(tmp_path / "large.wav", 70, rate_hz=32_000)
+    assert path.stat().st_size > 4 << 20
+    invoke("features", path, "--out", tmp_path / "out", "--max-seconds", 2)
+    with path.open("r+b") as file:
+        file.seek(1_500_000)
+        file.write(bytes(50_000))
+    result = invoke("features", path, "--out", tmp_path / "out", "--max-seconds", 2)
+    assert "large.npz: was made with another source" in result.stderr
+
+
+def test_features_of_an_earlier_version_still_count(tmp_path):
+    path = write_noise(tmp_path / "r.wav", 2)
+    invoke("features", path, "--out", tmp_path / "out")
+    file = audio_file(tmp_path / "out", "r")
+    rows, made_by = read_features(file, AUDIO_KEY)
+    size = str(path.stat().st_size).encode()
+    earlier = hashlib.sha256(size + path.read_bytes()).hexdigest()[:16]
+    old = {name: made_by[name] for name in ("encoder", "windows", "max_s")}
+    write_features(file, rows, AUDIO_KEY, {**old, "source": {"file": earlier, "channels": "mean"}})
+    assert "0 encoded; 1 done before" in invoke("features", path, "--out", tmp_path / "out").stdout
+    write_noise(path, 2, seed=5)
+    assert "another source" in invoke("features", path, "--out", tmp_path / "out").stderr
+
+
+def test_the_note_tells_the_length_and_what_was_mended_and_neither_counts(tmp_path):
+    path = tmp_path / "r.wav"
+    sound = np.full(80_000, 0.1, np.float32)
+    sound[7] = np.nan
+    soundfile.write(path, sound, 32_000, subtype="FLOAT")
+    result = invoke("features", path, "--out", tmp_path / "out")
+    assert "  note: r: 1 NaN or infinite samples became silence" in result.stderr
+    _, made_by = read_features(audio_file(tmp_path / "out", "r"), AUDIO_KEY)
+    assert made_by["duration_s"] == 2.5
+    assert made_by["sound"] == {"num_mended": 1}
+    assert "0 encoded; 1 done before" in invoke("features", path, "--out", tmp_path / "out").stdout
+
+
+def test_another_track_or_channel_is_another_source(tmp_path):
+    path = write_noise(tmp_path / "r.wav", 2)
+    invoke("features", path, "--out", tmp_path / "out")
+    for option in (("--track", 1), ("--channels", "first"), ("--channels", 1)):
+        result = invoke("features", path, "--out", tmp_path / "out", *option)
+        assert "was made with another source" in result.stderr
+    assert invoke("features", path, "--out", tmp_path / "out", "--channels", "0").exit_code == 2
+
+
+def test_what_was_left_out_of_a_folder_is_said(tmp_path):
+    folder = tmp_path / "in"
+    write_noise(folder / "a.wav", 1)
+    for name in ("notes.txt", "more.txt", "picture.JPG", "README", "._a.wav"):
+        (folder / name).write_text("no sound")
+    (folder / ".hidden").mkdir()
+    write_noise(folder / ".hidden" / "b.wav", 1)
+    result = invoke("features", folder, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert (
+        f"  note: {folder}: left out 5 files that are hidden or no audio by their suffix: " in result.stderr
+    )
+    assert ".jpg 1, .txt 2, hidden 1, without suffix 1" in result.stderr
+    assert "recordings: 1 encoded" in result.stdout
+
+
+def test_linked_folders_are_searched_once_and_hidden_files_read_by_name(tmp_path):
+    first = write_noise(tmp_path / "in" / "a.wav", 1)
+    other = write_noise(tmp_path / "elsewhere" / "b.wav", 1)
+    (tmp_path / "in" / "linked").symlink_to(other.parent)
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    hidden = write_noise(tmp_path / ".c.wav", 1)
+    linked = tmp_path / "in" / "linked" / "b.wav"
+    assert ids(tmp_path / "in", hidden) == {"a": first, "b": linked, "%2Ec": hidden}
 
 
 def test_stereo_is_averaged_or_its_first_channel_taken(tmp_path):
