@@ -70,7 +70,7 @@ def main(checkpoint: Path, corpus: Path, seed: int, threads: int) -> None:
 
 def figures(asker: Asker, test: RetrievalSet, elsewhere: RetrievalSet) -> list[str]:
     """The cells of a row."""
-    present, absent = asker.set(test), asker.set(elsewhere)
+    present, absent = asker.answers(test), asker.answers(elsewhere)
     report = evaluate(test.queries, as_predictions(test.queries, present))
     full, by_length = report["full"], report["by_length"]
     values = [full["MR-R1"]["0.5"], full["MR-R1"]["0.7"], full["MR-mAP"]["average"]]

@@ -80,11 +80,11 @@ def calibrate(asker: Asker, data: RetrievalSet, *, seed: int) -> Calibration:
     if decoder:  # the candidates that it adds
         inference = dataclasses.replace(asker.config.inference, readout="decoder")
         plain = dataclasses.replace(plain, config=dataclasses.replace(asker.config, inference=inference))
-    queries, found = _drawn(data.queries, plain.set(data), seed)
+    queries, found = _drawn(data.queries, plain.answers(data), seed)
     for place in range(ABSENT_ROUNDS):
         elsewhere = data.asked_elsewhere(generator(seed, "absent", str(place)))
         if elsewhere is not None:
-            others, theirs = _drawn(elsewhere.queries, plain.set(elsewhere), seed)
+            others, theirs = _drawn(elsewhere.queries, plain.answers(elsewhere), seed)
             queries, found = queries + others, found + theirs
     return fit(known(queries, found, row_s=asker.config.targets.clip_s, decoder=decoder))
 

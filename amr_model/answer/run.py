@@ -75,13 +75,10 @@ class Asker:
         with torch.inference_mode(), matrix_products(kind), mixed_precision(self.device, kind):
             return self.network(batch).in_float32()
 
-    def set(self, data: RetrievalSet) -> list[Found]:
+    def answers(self, data: RetrievalSet) -> list[Found]:
         """What each query of a set finds, in its order."""
         answers: dict[int, Found] = {}
-        limit = stretch_rows(self.config)
-        fits = data.full_num_rows <= limit + SPARE_ROWS
-        # recordings longer than a stretch although none is: audio_max is the larger of the two
-        fits &= data.num_rows <= limit + SPARE_ROWS
+        fits = data.full_num_rows <= stretch_rows(self.config) + SPARE_ROWS
         for indices in _batches(np.flatnonzero(fits), self.config.train.valid_batch_size):
             outputs, num_rows = self.outputs(data.batch(indices)), data.num_rows[indices]
             durations_s = [data.queries[index].duration_s for index in indices]
@@ -110,7 +107,8 @@ class Asker:
         """What each text finds in one recording of any length.
 
         Args:
-            audio: [row, dim] and `texts`: [token, dim], prepared (`data.rows.prepare_rows`).
+            audio: [row, dim], prepared (`data.rows.prepare_rows`).
+            texts: [token, dim] each, prepared.
         """
         size = stretch_rows(self.config)
         starts = [0] if len(audio) <= size + SPARE_ROWS else stretch_starts(len(audio), size)
@@ -226,7 +224,7 @@ def predict_set(
         calibration=calibration,
         num_moments=config.inference.num_windows,
     )
-    return as_predictions(data.queries, asker.set(data))
+    return as_predictions(data.queries, asker.answers(data))
 
 
 def as_predictions(queries: Sequence[Query], found: Sequence[Found]) -> list[Prediction]:

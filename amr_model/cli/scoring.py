@@ -102,7 +102,7 @@ def evaluate(
         cross_mask=cross_mask,
         quiet=quiet,
     )
-    found = asker.set(data)
+    found = asker.answers(data)
     predictions = as_predictions(data.queries, found)
     if out is not None:
         # before they are scored: a file without moments can still be predicted
@@ -253,7 +253,7 @@ def submit(
         quiet=quiet,
         valid_windows=True,
     )
-    predictions = as_predictions(data.queries, asker.set(data))
+    predictions = as_predictions(data.queries, asker.answers(data))
     check_submission(predictions, data.queries)
     count = write_predictions(out, predictions)
     write_json(out.with_suffix(".made_of.json"), _made_of(checkpoint, data))
@@ -329,7 +329,7 @@ def _absent(data: RetrievalSet, asker: Asker, found: Sequence[Found], *, rounds:
                 "every recording holds every caption", "--absent", "take a set of several recordings"
             )
         queries += other.queries
-        elsewhere += asker.set(other)
+        elsewhere += asker.answers(other)
     by_curve = asker.calibration is not None and asker.config.inference.readout != "decoder"
     return absent_report(
         as_predictions(data.queries, found),

@@ -97,7 +97,7 @@ def test_a_set_is_answered_as_each_recording_alone(readout):
     asker = Asker(network=model, config=config, device=CPU)
     assert (data.full_num_rows > 23).any()
     assert (data.full_num_rows <= 23).any()
-    for index, together in enumerate(asker.set(data)):
+    for index, together in enumerate(asker.answers(data)):
         audio, text = data.whole(index)
         (alone,) = asker.recording(audio, data.queries[index].duration_s, [text])
         np.testing.assert_allclose(together.curve, alone.curve, atol=1e-4)
