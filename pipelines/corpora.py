@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
-from clotho_long.core.errors import ClothoLongError, ConfigError, ManifestError
+from clotho_long.core.errors import ClothoLongError, ConfigError, FeatureError, ManifestError
 from clotho_long.core.files import write_json
 from clotho_long.core.settings import override, to_plain
 from clotho_long.core.work import Workers
 from clotho_long.corpus import Corpus
-from clotho_long.features.extract import EncoderChoice, WindowChoice
+from clotho_long.features.extract import ENCODING_VERSION, EncoderChoice, WindowChoice
 from clotho_long.features.windows import Convention
 from clotho_long.recipe.spec import PRESETS
 from clotho_long.stages.adopt import plan_from_manifest
-from clotho_long.stages.check import check
+from clotho_long.stages.check import CHECK_VERSION, check
 from clotho_long.stages.extract import extract_corpus
-from clotho_long.stages.plan import plan
+from clotho_long.stages.mixtures import MIXTURE_VERSION
+from clotho_long.stages.plan import PLAN_VERSION, plan
 from clotho_long.stages.render import render
-from clotho_long.stages.scan import scan
+from clotho_long.stages.scan import SCAN_VERSION, scan
 from pipelines.steps import Step
-
-# encoders are named in settings and kernels by the processor, so no import leads to them
-ENCODER_CODE = (
-    "clotho_long.features.encoders.logmel",
-    "clotho_long.features.encoders.msclap",
-    "clotho_long.features.encoders.msclap.kernel",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +87,14 @@ def corpus_steps(
             raise ManifestError("holds no query to train on", corpus.annotations_file("train"), "add sources")
 
     def write_audio() -> None:
-        counts = render(
-            corpus,
-            splits=corpus.planned_splits,
-            overwrite=True,
-            jobs=workers.jobs,
-            scheduler=workers.scheduler,
-            watch=workers.watch,
-        )
+        with _foreign_files_moved_by_hand(corpus.root / "audio"):
+            counts = render(
+                corpus,
+                splits=corpus.planned_splits,
+                jobs=workers.jobs,
+                scheduler=workers.scheduler,
+                watch=workers.watch,
+            )
         _refuse(counts.problems, corpus)
 
     def encode() -> None:
@@ -109,13 +104,10 @@ def corpus_steps(
             device=settings.device,
             precision=settings.precision,
         )
-        for counts in extract_corpus(
-            corpus,
-            encoder=encoder,
-            windows=WindowChoice(convention=settings.windows),
-            overwrite=True,
-            workers=workers,
-        ):
+        windows = WindowChoice(convention=settings.windows)
+        with _foreign_files_moved_by_hand(corpus.features_dir):
+            both = extract_corpus(corpus, encoder=encoder, windows=windows, workers=workers)
+        for counts in both:
             _refuse(counts.problems, corpus)
 
     def look() -> None:
@@ -131,7 +123,7 @@ def corpus_steps(
             after=tuple(after),
             files=() if after else (settings.clotho, settings.walking_tours),
             outputs=(corpus.root / "sources",),
-            code=("clotho_long.stages.scan",),
+            versions={"scan": SCAN_VERSION},
         ),
         Step(
             name=plan_name,
@@ -140,7 +132,7 @@ def corpus_steps(
             after=(scan_name,),
             files=() if settings.manifest is None else (settings.manifest,),
             outputs=(corpus.root / "recipes", corpus.root / "text"),
-            code=("clotho_long.stages.plan", "clotho_long.stages.adopt"),
+            versions={"plan": PLAN_VERSION},
         ),
         Step(
             name=f"{prefix}extract",
@@ -148,8 +140,8 @@ def corpus_steps(
             settings=_only(plain, "encoder", "weights", "precision", "windows"),
             after=(scan_name, plan_name),
             outputs=(corpus.features_dir,),
-            code=("clotho_long.stages.extract", *ENCODER_CODE),
-            judges=True,
+            versions={"mixture": MIXTURE_VERSION, "encoding": ENCODING_VERSION},
+            keeps_notes=True,
         ),
     ]
     if settings.render:
@@ -159,8 +151,8 @@ def corpus_steps(
                 action=write_audio,
                 after=(scan_name, plan_name),
                 outputs=(corpus.root / "audio",),
-                code=("clotho_long.stages.render",),
-                judges=True,
+                versions={"mixture": MIXTURE_VERSION},
+                keeps_notes=True,
             )
         )
     steps.append(
@@ -169,7 +161,7 @@ def corpus_steps(
             action=look,
             after=tuple(step.name for step in steps),
             outputs=(corpus.root / "checked.json",),
-            code=("clotho_long.stages.check",),
+            versions={"check": CHECK_VERSION},
         )
     )
     return steps
@@ -182,3 +174,15 @@ def _only(plain: dict[str, object], *keys: str) -> dict[str, object]:
 def _refuse(problems: Sequence[object], corpus: Corpus) -> None:
     if problems:
         raise ClothoLongError(f"{len(problems)} problems, the first: {problems[0]}", corpus.root)
+
+
+@contextmanager
+def _foreign_files_moved_by_hand(folder: Path) -> Iterator[None]:
+    """A pipeline overwrites nothing, so it has no `--overwrite` to advise for files of another corpus."""
+    try:
+        yield
+    except (FeatureError, ManifestError) as error:
+        if "--overwrite" not in error.fix:
+            raise
+        fix = f"move {folder} away, or choose another --out"
+        raise type(error)(error.problem, error.where, fix) from None

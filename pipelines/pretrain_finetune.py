@@ -16,17 +16,24 @@ import click
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
-from amr_model.answer.run import predict_set
+from amr_model.answer.ranking import ANSWERING_VERSION
 from amr_model.answer.submission import check_submission
 from amr_model.config import ExperimentConfig
-from amr_model.data.sets import RetrievalSet
 from amr_model.learn.train import BEST
 from clotho_long.core.command_line import SingleCommand
 from clotho_long.core.predictions import write_predictions
-from clotho_long.core.settings import to_plain
 from pipelines.command import pipeline_options, settings_from, speaker
 from pipelines.examples import choose_examples
 from pipelines.report import ReportPage, write_report
+from pipelines.runs import (
+    LabelledSet,
+    PretrainLabels,
+    ask,
+    device_of,
+    pretraining_of,
+    refuse_overrides,
+    settings_of,
+)
 from pipelines.sections import (
     annotations_section,
     curves_section,
@@ -36,15 +43,9 @@ from pipelines.sections import (
     settings_section,
 )
 from pipelines.steps import Step, StepRun, run_steps
-from pipelines.training import (
-    LabelledSet,
-    device_of,
-    network_of,
-    reading,
-    score_step,
-    settings_of,
-    train_step,
-)
+from pipelines.training import score_step, shaping, shaping_of_today, train_step
+
+SUBMISSION = "submission.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,8 @@ class RetrievalSettings:
     test: LabelledSet  # scored, never trained on or selected by
     submission: LabelledSet | None = None  # queries whose moments are not known
     settings: tuple[str, ...] = ()  # section.key=value over the system, for both trainings
+    # all: dense labels in pretraining too, for the systems that have them
+    pretrain_labels: PretrainLabels = "first"
     pretrain_settings: tuple[str, ...] = ()
     finetune_settings: tuple[str, ...] = ()
     device: str = "auto"
@@ -72,6 +75,10 @@ class RetrievalSettings:
     processes: PositiveInt = 1  # of each training, sharing its batches as under `torchrun`
     examples: int = 4  # of each kind, right and wrong
     seed: int = 2023
+
+    def __post_init__(self) -> None:
+        overrides = (*self.settings, *self.pretrain_settings, *self.finetune_settings)
+        refuse_overrides(overrides, {"train.seed": "seed", "system": "system"})
 
 
 @click.command(cls=SingleCommand)
@@ -100,9 +107,16 @@ def main(
 
 
 def retrieval_steps(settings: RetrievalSettings, out: Path) -> list[Step]:
-    """Everything but the report, in order."""
+    """Everything but the page of results, in order.
+
+    Raises:
+        ConfigError: the device that is set is not here.
+    """
+    device_of(settings.device)
     seeded = [*settings.settings, f"train.seed={settings.seed}"]
-    pretrain = settings_of(settings.system, [*seeded, *settings.pretrain_settings])
+    pretrain = pretraining_of(
+        settings.system, [*seeded, *settings.pretrain_settings], settings.pretrain_labels
+    )
     finetune = settings_of(settings.system, [*seeded, *settings.finetune_settings])
     pretrained, finetuned = out / "pretrained", out / "finetuned"
     train = functools.partial(
@@ -143,25 +157,25 @@ def retrieval_steps(settings: RetrievalSettings, out: Path) -> list[Step]:
         steps.append(
             Step(
                 name="submit",
-                action=functools.partial(_submit, finetune, asked, finetuned, out, settings.device),
-                settings=to_plain(finetune),
+                action=functools.partial(_submit, finetune, finetuned, settings, out / SUBMISSION),
+                settings=shaping(finetune),
+                versions={"answering": ANSWERING_VERSION},
                 after=("finetune",),
                 files=(asked.annotations, asked.features),
-                outputs=(out / "submission.jsonl",),
-                code=("amr_model.answer.submission", "amr_model.answer.ranking", "amr_model.checkpoint"),
+                outputs=(out / SUBMISSION,),
+                today=shaping_of_today,
             )
         )
     return steps
 
 
-def _submit(config: ExperimentConfig, asked: LabelledSet, run: Path, out: Path, device: str) -> None:
+def _submit(config: ExperimentConfig, run: Path, settings: RetrievalSettings, out: Path) -> None:
     """Answer the queries of a submission, checked by the organisers' rules."""
-    where = device_of(device)
-    config = reading(config, asked)
-    data = RetrievalSet.load(asked.annotations, asked.features, config, device=where)
-    predictions = predict_set(network_of(config, run / BEST, where), data, config)
-    check_submission(predictions, data.queries)
-    write_predictions(out / "submission.jsonl", predictions)
+    assert settings.submission is not None, "this step exists only with a submission"
+    retrieval = ask(config, settings.submission, run / BEST, device=settings.device, threads=settings.threads)
+    predictions = retrieval.answers()
+    check_submission(predictions, retrieval.data.queries)
+    write_predictions(out, predictions)
 
 
 def _report(settings: RetrievalSettings, out: Path, runs: Sequence[StepRun]) -> ReportPage:
@@ -174,6 +188,7 @@ def _report(settings: RetrievalSettings, out: Path, runs: Sequence[StepRun]) -> 
         scored["fine-tuned"],
         number=settings.examples,
         seed=settings.seed,
+        device=settings.device,
     )
     return ReportPage(
         title=f"{settings.system}, pretrained and fine-tuned",

@@ -18,8 +18,8 @@ from clotho_long.corpus import Corpus
 from clotho_long.stages.stats import of_corpus, plot_distributions
 from pipelines import charts
 from pipelines.report import Block, Example, Headline, Picture, Section, Table, Text
+from pipelines.runs import METRICS
 from pipelines.steps import StepRun
-from pipelines.training import METRICS
 
 HEADLINES = ("R1@0.5", "R1@0.7", "mAP")
 

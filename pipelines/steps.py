@@ -1,11 +1,14 @@
 """Steps of a pipeline: each runs when something that shapes its result has changed, and says what.
 
-A step is the same as before if its settings, the content of its inputs and the source code behind it are.
-Its stamp in `FOLDER/NAME.json` is written last: a step that was stopped in the middle runs again, and finds
-what it had finished. A step that changed starts from nothing: what it wrote before is deleted.
+A step is the same as before if its settings, the content of its inputs and the versions of its arithmetic
+are. A version is a constant beside the code that it speaks of (`TRAINING_VERSION`, `PLAN_VERSION`, ...), raised
+by whoever changes what that code makes; the device, the number of processes and the text of the source shape
+nothing. A step's stamp in `FOLDER/NAME.json` is written last: a step that was stopped goes on.
 
-The content of what a step made decides about the steps after it: a change that makes the same files again
-(a comment, another number of workers) costs one step, and nothing after it.
+No step deletes anything. What no longer fits is moved aside, with its stamp, under a name with the date.
+
+The content of what a step made decides about the steps after it: one that makes the same files again costs
+nothing after it.
 """
 
 from __future__ import annotations
@@ -14,20 +17,23 @@ import contextlib
 import dataclasses
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from clotho_long.core.errors import ConfigError, ManifestError
 from clotho_long.core.files import fingerprint, fingerprint_file, write_json
 from clotho_long.features.store import PACKED_FOLDER
-from pipelines.code_version import code_version
-from pipelines.processes import process_pool
+from pipelines.processes import ProcessError, process_pool
 
 Say = Callable[[str], None]
+
+FIRST_VERSION = 1  # of what stamps of earlier releases do not name: they named source files instead
+NOT_SHAPING = ("device", "threads", "jobs", "processes")  # settings that such stamps held as well
+ASIDE = "%Y-%m-%dT%H-%M-%S"  # no colons: not every file system has them
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,25 +42,27 @@ class Step:
 
     Attributes:
         action: makes the outputs; called again after an interruption, it goes on.
-        settings: JSON-like, all that shapes the result besides inputs and code.
+        outputs: files and folders that are this step's alone.
+        settings: JSON-like, all that shapes the result besides inputs and versions.
+        versions: of the arithmetic behind the result, by what they speak of.
         after: steps whose outputs this one reads.
         files: what it reads that no step makes: files, or folders of the user's.
-        outputs: files and folders that are this step's alone.
-        code: modules whose source, with all that they import of ours, makes the result.
         whole_machine: False for what takes one core and can be pickled: several of these run side by side.
-        judges: the action knows by notes in the files which of them are still right: changed code alone
-            deletes nothing.
+        keeps_notes: the outputs say themselves what made each part, and the action refuses what does not fit:
+            it may go on with outputs that have no stamp.
+        today: turns the settings of an earlier release's stamp into what this release would have written.
     """
 
     name: str
     action: Callable[[], None]
     outputs: tuple[Path, ...]
-    code: tuple[str, ...]
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, int] = dataclasses.field(default_factory=dict)
     after: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     whole_machine: bool = True
-    judges: bool = False
+    keeps_notes: bool = False
+    today: Callable[[dict[str, Any]], dict[str, Any]] = dict
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,38 +131,76 @@ class _Session:
                     if (step.whole_machine and running) or len(running) == jobs:
                         break  # in their order: what comes first is what the others wait for
                     waiting.remove(step)
-                    stamp_file = self.stamps / f"{step.name}.json"
                     now = _identity(step, self.done)
-                    before = _read_stamp(stamp_file)
-                    why = _why(step, before, now) or ("asked for" if step.name == self.start else "")
-                    self.say(f"{step.name}: {why or 'unchanged'}")
+                    why = self._prepare(step, now)
                     if why and jobs > 1 and not step.whole_machine:
                         pool = pool or stack.enter_context(process_pool(jobs))
-                        running[pool.submit(_run, step, stamp_file, before, now)] = (step, why)
+                        running[pool.submit(_run, step, self._stamp_file(step), now)] = (step, why)
                         continue
                     if why:
-                        _run(step, stamp_file, before, now)
+                        _run(step, self._stamp_file(step), now)
                     self._finish(step, why)
                 finished, _ = wait(running, return_when=FIRST_COMPLETED) if running else ((), ())
                 for future in finished:
                     step, why = running.pop(future)
-                    future.result()
+                    _arrive(future, step)
                     self._finish(step, why)
         return self.runs
 
+    def _prepare(self, step: Step, now: dict[str, Any]) -> str:
+        """Say whether a step runs, and set aside what it must not find; returns why it runs, or nothing."""
+        before = _as_of_today(step, _read_stamp(self._stamp_file(step)))
+        asked = step.name == self.start
+        why = _why(step, before, now) or ("asked for" if asked else "")
+        fits = _same(before, now) if before else step.keeps_notes
+        kept = [] if fits and not (asked and before.get("finished")) else self._set_aside(step)
+        remark = f"; what was there is kept as {', '.join(map(str, kept))}" if kept else ""
+        self.say(f"{step.name}: {why or 'unchanged'}{remark}")
+        return why
+
+    def _set_aside(self, step: Step) -> list[Path]:
+        """Give what lies in a step's outputs, and its stamp, a name with the date; returns the new names."""
+        lying = [path for path in step.outputs if path.exists()]
+        stamp = self._stamp_file(step)
+        date = time.strftime(ASIDE)
+        number = 1
+        while any(_dated(path, date, number).exists() for path in (*lying, stamp)):
+            number += 1
+        for path in lying:
+            path.rename(_dated(path, date, number))
+        if lying and stamp.exists():
+            stamp.rename(_dated(stamp, date, number))  # so that both can be moved back
+        return [_dated(path, date, number) for path in lying]
+
+    def _stamp_file(self, step: Step) -> Path:
+        return self.stamps / f"{step.name}.json"
+
     def _finish(self, step: Step, why: str) -> None:
-        stamp = _read_stamp(self.stamps / f"{step.name}.json")
+        stamp = _read_stamp(self._stamp_file(step))
         self.done[step.name] = stamp
         self.runs.append(StepRun(name=step.name, why=why, seconds=stamp["seconds"]))
         if why:
             self.say(f"{step.name}: done in {stamp['seconds']:.1f} s")
 
 
-def _run(step: Step, stamp_file: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+def _dated(path: Path, date: str, number: int) -> Path:
+    return path.with_name(f"{path.name}.{date}" + (f"-{number}" if number > 1 else ""))
+
+
+def _arrive(future: Future[None], step: Step) -> None:
+    """The end of a step that ran in another process."""
+    try:
+        future.result()
+    except BrokenProcessPool:
+        raise ProcessError(
+            "a process of this step was killed, often for its memory",
+            step.name,
+            "run the same command again to continue, with a smaller --jobs if it recurs",
+        ) from None
+
+
+def _run(step: Step, stamp_file: Path, now: dict[str, Any]) -> None:
     """Run a step between two stamps: the first says what is being made, the last that it is whole."""
-    if before and not _same(before, now) and not (step.judges and _same(before, now, but="code")):
-        for path in step.outputs:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     write_json(stamp_file, {**now, "finished": False})
     started = time.monotonic()
     step.action()
@@ -167,15 +213,24 @@ def _run(step: Step, stamp_file: Path, before: dict[str, Any], now: dict[str, An
 
 
 def _identity(step: Step, done: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """What a step's result hangs on, as the stamp keeps it."""
+    """What a step's result depends on, as the stamp keeps it."""
     inputs = {name: done[name]["made"] for name in step.after if name in done}
     inputs |= {str(path): fingerprint_input(path) for path in step.files}
     return {
         # through JSON, as the stamp will be read back: tuples become lists
         "settings": json.loads(json.dumps(step.settings)),
         "inputs": inputs,
-        "code": code_version(step.code),
+        "versions": dict(step.versions),
     }
+
+
+def _as_of_today(step: Step, stamp: dict[str, Any]) -> dict[str, Any]:
+    """A stamp as this release would have written it; empty if there is none."""
+    if not stamp:
+        return {}
+    settings = {key: value for key, value in stamp.get("settings", {}).items() if key not in NOT_SHAPING}
+    versions = dict.fromkeys(step.versions, FIRST_VERSION) | stamp.get("versions", {})
+    return {**stamp, "settings": step.today(settings), "versions": versions}
 
 
 def _why(step: Step, before: dict[str, Any], now: dict[str, Any]) -> str:
@@ -185,7 +240,7 @@ def _why(step: Step, before: dict[str, Any], now: dict[str, Any]) -> str:
     for part, label in (
         ("settings", "settings changed"),
         ("inputs", "input changed"),
-        ("code", "code changed"),
+        ("versions", "version changed"),
     ):
         if changed := _changed_keys(before.get(part, {}), now[part]):
             return f"{label}: {', '.join(changed)}"
@@ -208,8 +263,8 @@ def _changed_keys(before: Any, now: Any, prefix: str = "") -> list[str]:
     ]
 
 
-def _same(before: dict[str, Any], now: dict[str, Any], *, but: str = "") -> bool:
-    return all(before.get(part) == now[part] for part in now if part != but)
+def _same(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    return all(before.get(part) == now[part] for part in now)
 
 
 def _finished(step: Step, stamp: dict[str, Any]) -> dict[str, Any]:

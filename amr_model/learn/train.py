@@ -42,6 +42,8 @@ from clotho_long.core.settings import to_plain
 logger = logging.getLogger(__name__)
 
 BEST, LAST = "checkpoint-best.pt", "checkpoint-last.pt"
+# Raised when the same settings and data train to other weights than before: pipelines then train anew.
+TRAINING_VERSION = 1
 
 
 @dataclass(frozen=True)
