@@ -7,6 +7,7 @@ of the pipelines. Heavy imports stay inside: every `amr --help` loads this modul
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -15,6 +16,7 @@ from clotho_long.core.command_line import common_options
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+Value = TypeVar("Value", int, str)
 
 
 @click.command()
@@ -36,7 +38,21 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--systems", default="S1,S2,S3,S4,S5,S6,S7,S8", show_default=True, help="Rows of the table.")
 @click.option("--seeds", default="1,2,3", show_default=True, help="Seeds of each row.")
 @click.option("--out", required=True, type=FOLDER, help="Runs, scores, report.html and report.md.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option(
+    "--pretraining",
+    type=click.Choice(["own", "shared"]),
+    default="own",
+    show_default=True,
+    help="Pretrain each system as itself, or S2 to S8 as S2, which costs less.",
+)
+@click.option(
+    "--pretrain-labels",
+    type=click.Choice(["first", "all"]),
+    default="first",
+    show_default=True,
+    help="Windows of a query that are positives in pretraining; the report has all in fine-tuning only.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, or one GPU (cuda:1).")
 @click.option(
     "--processes",
     type=click.IntRange(min=1),
@@ -57,6 +73,8 @@ def ablate(
     test_file: Path | None,
     systems: str,
     seeds: str,
+    pretraining: str,
+    pretrain_labels: str,
     out: Path,
     device: str,
     processes: int,
@@ -85,8 +103,10 @@ def ablate(
             "valid": labelled(finetune, "valid", finetune_valid),
         },
         "test": labelled(finetune, "test", test_file),
-        "systems": systems.split(","),
-        "seeds": [_number(seed) for seed in seeds.split(",")],
+        "systems": _distinct([name.strip() for name in systems.split(",")], "--systems"),
+        "seeds": _distinct([_seed(text) for text in seeds.split(",")], "--seeds"),
+        "pretraining": pretraining,
+        "pretrain_labels": pretrain_labels,
         "settings": list(overrides),
         "device": device,
         "processes": processes,
@@ -95,8 +115,14 @@ def ablate(
     run_ablation(settings, out, jobs=jobs, quiet=quiet)
 
 
-def _number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is not a whole number", param_hint="--seeds") from None
+def _seed(text: str) -> int:
+    if not text.strip().isdecimal():
+        raise click.BadParameter(f"{text.strip()!r} is not a whole number from 0 on", param_hint="--seeds")
+    return int(text)
+
+
+def _distinct(values: list[Value], option: str) -> list[Value]:
+    for value in values:
+        if values.count(value) > 1:
+            raise click.BadParameter(f"{value} is there twice", param_hint=option)
+    return values

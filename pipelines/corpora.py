@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,8 +34,9 @@ class CorpusSettings:
     clotho: Path
     walking_tours: Path
     split: str = "published"  # of the tours, or `ratio:7,1,2`
-    manifest: Path | None = None  # recipes to take; without it the next but one and on draw them
+    manifest: Path | None = None  # recipes to take: a folder, or the name of one of manifests/
     allow_differences: bool = False  # leave out the manifest's clips whose sources are not at hand
+    # how recipes are drawn where there is no manifest
     preset: str = "clotho-moment-long"
     mixture: tuple[str, ...] = ()  # over the preset, such as clip_duration=60
     seed: int = 2023
@@ -49,6 +51,37 @@ class CorpusSettings:
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise ConfigError(f"no preset {self.preset!r}", "preset", f"take one of {', '.join(PRESETS)}")
+        if self.manifest is not None and (ignored := self._drawing_settings()):
+            raise ConfigError(
+                f"a manifest has its recipes, and {', '.join(ignored)} would be ignored",
+                "settings",
+                "set manifest=null to draw recipes, or leave the others out",
+            )
+
+    def _drawing_settings(self) -> list[str]:
+        """Settings of drawing that are not as they are by default."""
+        by_default = {field.name: field.default for field in dataclasses.fields(CorpusSettings)}
+        drawing = ("preset", "mixture", "seed", "max_clips")
+        return [name for name in drawing if getattr(self, name) != by_default[name]]
+
+
+def find_manifest(named: Path) -> Path:
+    """A folder of the user's, or one of the published manifests: in the installed package or the checkout.
+
+    Raises:
+        ManifestError: there is none.
+    """
+    package = Path(__file__).parent
+    published = next((p for p in (package / "manifests", package.parent / "manifests") if p.is_dir()), None)
+    places = [named]
+    if published is not None:
+        # with or without the folder that it lies in
+        places += [published / named, published.parent / named]
+    for place in places:
+        if (place / "recipes").is_dir():
+            return place
+    names = [] if published is None else sorted(p.name for p in published.iterdir() if p.is_dir())
+    raise ManifestError("no such manifest", named, f"give a folder with recipes/, or {' or '.join(names)}")
 
 
 def corpus_steps(
@@ -61,6 +94,7 @@ def corpus_steps(
         after: steps that make the sources; without them the sources are the user's files.
     """
     plain = to_plain(settings)
+    manifest = None if settings.manifest is None else find_manifest(settings.manifest)
 
     def scan_sources() -> None:
         scan(
@@ -74,10 +108,8 @@ def corpus_steps(
         )
 
     def draw() -> None:
-        if settings.manifest is not None:
-            counts = plan_from_manifest(
-                corpus, settings.manifest, allow_differences=settings.allow_differences
-            )
+        if manifest is not None:
+            counts = plan_from_manifest(corpus, manifest, allow_differences=settings.allow_differences)
         else:
             spec = override(PRESETS[settings.preset], settings.mixture)
             counts = plan(
@@ -130,7 +162,7 @@ def corpus_steps(
             action=draw,
             settings=_only(plain, "allow_differences", "preset", "mixture", "seed", "max_clips"),
             after=(scan_name,),
-            files=() if settings.manifest is None else (settings.manifest,),
+            files=() if manifest is None else (manifest,),
             outputs=(corpus.root / "recipes", corpus.root / "text"),
             versions={"plan": PLAN_VERSION},
         ),

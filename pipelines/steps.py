@@ -1,9 +1,9 @@
 """Steps of a pipeline: each runs when something that shapes its result has changed, and says what.
 
 A step is the same as before if its settings, the content of its inputs and the versions of its arithmetic
-are. A version is a constant beside the code that it speaks of (`TRAINING_VERSION`, `PLAN_VERSION`, ...), raised
-by whoever changes what that code makes; the device, the number of processes and the text of the source shape
-nothing. A step's stamp in `FOLDER/NAME.json` is written last: a step that was stopped goes on.
+are. A version is a constant beside the code that it speaks of (`TRAINING_VERSION`, `PLAN_VERSION`, ...),
+raised by whoever changes what that code makes; the device, the number of processes and the text of the source
+shape nothing. A step's stamp in `FOLDER/NAME.json` is written last: a step that was stopped goes on.
 
 No step deletes anything. What no longer fits is moved aside, with its stamp, under a name with the date.
 
