@@ -22,12 +22,12 @@ from clotho_long.core.errors import ConfigError
 from clotho_long.core.settings import to_plain
 from pipelines.ablation_tables import Scores, read_scores, table_section, write_tables
 from pipelines.command import pipeline_options, settings_from, speaker
+from pipelines.devices import find_device
 from pipelines.pretrain_finetune import TrainingSets
 from pipelines.report import ReportPage, write_report
 from pipelines.runs import (
     LabelledSet,
     PretrainLabels,
-    device_of,
     pretraining_of,
     refuse_overrides,
     settings_of,
@@ -120,7 +120,7 @@ def ablation_steps(settings: AblationSettings, out: Path) -> list[Step]:
     Raises:
         ConfigError: the device that is set is not here.
     """
-    device_of(settings.device)
+    find_device(settings.device)
     steps: list[Step] = []
     for seed in settings.seeds:
         trainings = _Trainings(settings, out, seed)

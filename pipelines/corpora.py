@@ -24,6 +24,7 @@ from clotho_long.stages.mixtures import MIXTURE_VERSION
 from clotho_long.stages.plan import PLAN_VERSION, plan
 from clotho_long.stages.render import render
 from clotho_long.stages.scan import SCAN_VERSION, scan
+from pipelines.devices import check_device_name
 from pipelines.steps import Step
 
 
@@ -51,6 +52,7 @@ class CorpusSettings:
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise ConfigError(f"no preset {self.preset!r}", "preset", f"take one of {', '.join(PRESETS)}")
+        check_device_name(self.device)
         if self.manifest is not None and (ignored := self._drawing_settings()):
             raise ConfigError(
                 f"a manifest has its recipes, and {', '.join(ignored)} would be ignored",

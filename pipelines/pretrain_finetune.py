@@ -23,13 +23,13 @@ from amr_model.learn.train import BEST
 from clotho_long.core.command_line import SingleCommand
 from clotho_long.core.predictions import write_predictions
 from pipelines.command import pipeline_options, settings_from, speaker
+from pipelines.devices import find_device
 from pipelines.examples import choose_examples
 from pipelines.report import ReportPage, write_report
 from pipelines.runs import (
     LabelledSet,
     PretrainLabels,
     ask,
-    device_of,
     pretraining_of,
     refuse_overrides,
     settings_of,
@@ -112,7 +112,7 @@ def retrieval_steps(settings: RetrievalSettings, out: Path) -> list[Step]:
     Raises:
         ConfigError: the device that is set is not here.
     """
-    device_of(settings.device)
+    find_device(settings.device)
     seeded = [*settings.settings, f"train.seed={settings.seed}"]
     pretrain = pretraining_of(
         settings.system, [*seeded, *settings.pretrain_settings], settings.pretrain_labels

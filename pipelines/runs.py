@@ -25,11 +25,11 @@ from clotho_long.core.errors import ConfigError, FeatureError
 from clotho_long.core.files import write_json, write_text
 from clotho_long.core.predictions import Prediction, write_predictions
 from clotho_long.core.settings import override
+from pipelines.devices import find_device
 
 logger = logging.getLogger(__name__)
 
 PREDICTIONS, METRICS = "predictions.jsonl", "metrics.json"
-DEVICES = "take auto, cpu, cuda or one GPU such as cuda:1"
 
 PretrainLabels = Literal["first", "all"]  # windows of a query that are positives in pretraining
 
@@ -68,28 +68,6 @@ def refuse_overrides(overrides: Sequence[str], elsewhere: Mapping[str, str]) -> 
             raise ConfigError(f"{key} is not for this", f"--set {text}", f"set {elsewhere[key]} instead")
 
 
-def device_of(name: str) -> torch.device:
-    """The device of this machine that a name means; `auto` is a GPU if there is one.
-
-    Raises:
-        ConfigError: no device is called so, or it is not here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"no device is called {name!r}", "device", DEVICES)
-    if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
-            problem = "no NVIDIA GPU can be used here" if count == 0 else f"{count} GPUs are here, no {name}"
-            raise ConfigError(problem, "device", "take auto or cpu")
-    return device
-
-
 def train_run(
     config: ExperimentConfig,
     train_on: LabelledSet,
@@ -109,7 +87,7 @@ def train_run(
     config = reading(config, train_on)
     if init is not None:
         _refuse_other_encoder(init, config, train_on)
-    where = local_device(device_of(device))
+    where = local_device(find_device(device))
     train_set, valid_set = (
         RetrievalSet.load(s.annotations, s.features, config, device=where) for s in (train_on, select_by)
     )
@@ -150,7 +128,7 @@ def ask(
         FeatureError: the features were made by another encoder than the network reads, or other windows.
     """
     _use_threads(threads)
-    where = device_of(device)
+    where = find_device(device)
     if checkpoint is None:
         config = reading(config, asked)
         torch.manual_seed(config.train.seed)

@@ -16,8 +16,9 @@ from amr_model.learn.train import BEST, TRAINING_VERSION
 from amr_model.scoring.report import SCORING_VERSION
 from clotho_long.core.errors import ConfigError
 from clotho_long.core.settings import build_config, to_plain
+from pipelines.devices import find_device
 from pipelines.processes import run_together
-from pipelines.runs import LabelledSet, device_of, score_run, train_run
+from pipelines.runs import LabelledSet, score_run, train_run
 from pipelines.steps import Step
 
 
@@ -116,7 +117,7 @@ def shaping_of_today(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _train(action: functools.partial[None], device: str, threads: int | None, processes: int) -> None:
-    where = device_of(device)
+    where = find_device(device)
     if processes == 1:
         action(threads=threads)
         return
