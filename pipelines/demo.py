@@ -33,6 +33,7 @@ from pipelines.sections import (
 )
 from pipelines.steps import Step, StepRun, run_steps
 from pipelines.synthetic import SYNTHESIS_VERSION, SyntheticSize, synthesise_sources
+from pipelines.tables import results_frame, write_frame
 from pipelines.training import score_step, train_step
 
 
@@ -83,6 +84,8 @@ def main(
     steps = demo_steps(settings, out, workers)
     runs = run_steps(steps, out / "steps", start=start, until=until, jobs=jobs, say=say)
     if until is None:
+        for path in write_frame(results_frame(_rows(settings, out)), out / "results"):
+            say(f"wrote {path}")
         say(f"wrote {write_report(_report(settings, out, runs), out)}")
 
 
@@ -167,15 +170,7 @@ def _system_steps(system: str, settings: DemoSettings, out: Path) -> Sequence[St
 def _report(settings: DemoSettings, out: Path, runs: Sequence[StepRun]) -> ReportPage:
     """Everything that the demonstration showed, failures included."""
     best = settings.systems[-1]
-    scored = {
-        f"{system}, {label}": out / name
-        for system in settings.systems
-        for label, name in (
-            ("untrained", f"{system}-untrained"),
-            ("pretrained", f"{system}-pretrain-scored"),
-            ("fine-tuned", f"{system}-finetune-scored"),
-        )
-    }
+    scored = _rows(settings, out)
     finetuned = f"{best}-finetune"
     examples = choose_examples(
         settings_of(best, settings.settings),
@@ -213,6 +208,19 @@ def _report(settings: DemoSettings, out: Path, runs: Sequence[StepRun]) -> Repor
             settings_section(settings, runs),
         ),
     )
+
+
+def _rows(settings: DemoSettings, out: Path) -> dict[str, Path]:
+    """The rows of the table, each with the folder of its scores."""
+    return {
+        f"{system}, {label}": out / name
+        for system in settings.systems
+        for label, name in (
+            ("untrained", f"{system}-untrained"),
+            ("pretrained", f"{system}-pretrain-scored"),
+            ("fine-tuned", f"{system}-finetune-scored"),
+        )
+    }
 
 
 def _corpus(out: Path, name: str) -> Corpus:

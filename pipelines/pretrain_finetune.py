@@ -39,10 +39,12 @@ from pipelines.sections import (
     curves_section,
     examples_section,
     lengths_section,
+    published_section,
     results_section,
     settings_section,
 )
 from pipelines.steps import Step, StepRun, run_steps
+from pipelines.tables import results_frame, write_frame
 from pipelines.training import score_step, shaping, shaping_of_today, train_step
 
 SUBMISSION = "submission.jsonl"
@@ -103,6 +105,8 @@ def main(
     steps = retrieval_steps(settings, out)
     runs = run_steps(steps, out / "steps", start=start, until=until, jobs=jobs, say=say)
     if until is None:
+        for path in write_frame(results_frame(_scored(out)), out / "results"):
+            say(f"wrote {path}")
         say(f"wrote {write_report(_report(settings, out, runs), out)}")
 
 
@@ -180,7 +184,7 @@ def _submit(config: ExperimentConfig, run: Path, settings: RetrievalSettings, ou
 
 def _report(settings: RetrievalSettings, out: Path, runs: Sequence[StepRun]) -> ReportPage:
     """What was learnt, and where it fails."""
-    scored = {"pretrained": out / "pretrained-scored", "fine-tuned": out / "finetuned-scored"}
+    scored = _scored(out)
     examples = choose_examples(
         settings_of(settings.system, [*settings.settings, *settings.finetune_settings]),
         out / "finetuned",
@@ -198,6 +202,7 @@ def _report(settings: RetrievalSettings, out: Path, runs: Sequence[StepRun]) -> 
         ),
         sections=(
             results_section(scored, strong="fine-tuned", headline=("pretrained", "fine-tuned")),
+            published_section({f"{settings.system}, fine-tuned": scored["fine-tuned"]}),
             lengths_section(scored),
             examples_section(examples),
             curves_section({"pretraining": out / "pretrained", "fine-tuning": out / "finetuned"}),
@@ -212,6 +217,10 @@ def _report(settings: RetrievalSettings, out: Path, runs: Sequence[StepRun]) -> 
             settings_section(settings, runs),
         ),
     )
+
+
+def _scored(out: Path) -> dict[str, Path]:
+    return {"pretrained": out / "pretrained-scored", "fine-tuned": out / "finetuned-scored"}
 
 
 if __name__ == "__main__":

@@ -162,7 +162,12 @@ def test_a_retriever_is_trained_scored_and_submitted(
     asked = read_annotations(shown / "target" / "corpus" / "text" / "test.jsonl")
     submitted = read_predictions(tmp_path / "submission.jsonl")
     check_submission(submitted, asked)
-    assert "| fine-tuned |" in (tmp_path / "report.md").read_text()
+    report = (tmp_path / "report.md").read_text()
+    assert "| fine-tuned |" in report
+    assert "| S8 | S6 + quality-aware resorting | 37.49 | 25.09 | 18.61 | 31.97 | 17.86 |" in report
+    results = pd.read_csv(tmp_path / "results.csv").set_index("model")
+    metrics = json.loads((tmp_path / "finetuned-scored" / "metrics.json").read_text())
+    assert results.at["fine-tuned", "mAP@0.5"] == metrics["brief"]["MR-full-mAP@0.5"]
     # on another machine, in another way: nothing of it shapes a result
     elsewhere = ["--set=threads=4", "--set=processes=2", "--set=device=auto"]
     again = CliRunner().invoke(pretrain_finetune.main, [*command, *elsewhere]).output
