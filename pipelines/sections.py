@@ -107,8 +107,8 @@ def published_section(scored: Mapping[str, Path]) -> Section:
         strong=tuple(range(len(ours))),
         words=(1,),
         note=(
-            "Percent. Published: one run each on CASTELLA's development-testing split, with which ours compare "
-            f"if they are of it too. Table 1 of {CITATION}."
+            "Percent. Published: one run each on CASTELLA's development-testing split, with which ours "
+            f"compare if they are of it too. Table 1 of {CITATION}."
         ),
     )
     return Section(title="Beside the report", blocks=(table,))
