@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -25,14 +23,21 @@ from pathlib import Path
 from typing import Any
 
 from clotho_long.core.errors import ConfigError, ManifestError
-from clotho_long.core.files import fingerprint, fingerprint_file, write_json
-from clotho_long.features.store import PACKED_FOLDER
+from clotho_long.core.files import fingerprint, write_json
 from pipelines.processes import ProcessError, process_pool
+from pipelines.stamps import (
+    Stamp,
+    as_of_today,
+    fingerprint_tree,
+    finished_stamp,
+    identity_of,
+    read_stamp,
+    same,
+    why_due,
+)
 
 Say = Callable[[str], None]
 
-FIRST_VERSION = 1  # of what stamps of earlier releases do not name: they named source files instead
-NOT_SHAPING = ("device", "threads", "jobs", "processes")  # settings that such stamps held as well
 ASIDE = "%Y-%m-%dT%H-%M-%S"  # no colons: not every file system has them
 
 
@@ -103,7 +108,9 @@ def run_steps(
             raise ConfigError(f"no step {name!r}", option, f"the steps are {', '.join(names)}")
     first = 0 if start is None else names.index(start)
     last = len(steps) if until is None else names.index(until) + 1
-    done = {step.name: _finished(step, _read_stamp(stamps / f"{step.name}.json")) for step in steps[:first]}
+    done = {
+        step.name: finished_stamp(step, read_stamp(stamps / f"{step.name}.json")) for step in steps[:first]
+    }
     runs = _Session(stamps=stamps, start=start, say=say, done=done).all(steps[first:last], jobs)
     return sorted(runs, key=lambda run: names.index(run.name))
 
@@ -115,7 +122,7 @@ class _Session:
     stamps: Path
     start: str | None
     say: Say
-    done: dict[str, dict[str, Any]]  # stamps by name
+    done: dict[str, Stamp]  # by name of the step
     runs: list[StepRun] = dataclasses.field(default_factory=list)
 
     def all(self, steps: Sequence[Step], jobs: int) -> list[StepRun]:
@@ -131,7 +138,7 @@ class _Session:
                     if (step.whole_machine and running) or len(running) == jobs:
                         break  # in their order: what comes first is what the others wait for
                     waiting.remove(step)
-                    now = _identity(step, self.done)
+                    now = identity_of(step, self.done)
                     why = self._prepare(step, now)
                     if why and jobs > 1 and not step.whole_machine:
                         pool = pool or stack.enter_context(process_pool(jobs))
@@ -147,12 +154,12 @@ class _Session:
                     self._finish(step, why)
         return self.runs
 
-    def _prepare(self, step: Step, now: dict[str, Any]) -> str:
+    def _prepare(self, step: Step, now: Stamp) -> str:
         """Say whether a step runs, and set aside what it must not find; returns why it runs, or nothing."""
-        before = _as_of_today(step, _read_stamp(self._stamp_file(step)))
+        before = as_of_today(step, read_stamp(self._stamp_file(step)))
         asked = step.name == self.start
-        why = _why(step, before, now) or ("asked for" if asked else "")
-        fits = _same(before, now) if before else step.keeps_notes
+        why = why_due(step, before, now) or ("asked for" if asked else "")
+        fits = same(before, now) if before else step.keeps_notes
         kept = [] if fits and not (asked and before.get("finished")) else self._set_aside(step)
         remark = f"; what was there is kept as {', '.join(map(str, kept))}" if kept else ""
         self.say(f"{step.name}: {why or 'unchanged'}{remark}")
@@ -176,7 +183,7 @@ class _Session:
         return self.stamps / f"{step.name}.json"
 
     def _finish(self, step: Step, why: str) -> None:
-        stamp = _read_stamp(self._stamp_file(step))
+        stamp = read_stamp(self._stamp_file(step))
         self.done[step.name] = stamp
         self.runs.append(StepRun(name=step.name, why=why, seconds=stamp["seconds"]))
         if why:
@@ -199,7 +206,7 @@ def _arrive(future: Future[None], step: Step) -> None:
         ) from None
 
 
-def _run(step: Step, stamp_file: Path, now: dict[str, Any]) -> None:
+def _run(step: Step, stamp_file: Path, now: Stamp) -> None:
     """Run a step between two stamps: the first says what is being made, the last that it is whole."""
     write_json(stamp_file, {**now, "finished": False})
     started = time.monotonic()
@@ -210,102 +217,3 @@ def _run(step: Step, stamp_file: Path, now: dict[str, Any]) -> None:
     made = fingerprint([fingerprint_tree(path) for path in step.outputs])
     seconds = round(time.monotonic() - started, 1)
     write_json(stamp_file, {**now, "finished": True, "made": made, "seconds": seconds})
-
-
-def _identity(step: Step, done: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """What a step's result depends on, as the stamp keeps it."""
-    inputs = {name: done[name]["made"] for name in step.after if name in done}
-    inputs |= {str(path): fingerprint_input(path) for path in step.files}
-    return {
-        # through JSON, as the stamp will be read back: tuples become lists
-        "settings": json.loads(json.dumps(step.settings)),
-        "inputs": inputs,
-        "versions": dict(step.versions),
-    }
-
-
-def _as_of_today(step: Step, stamp: dict[str, Any]) -> dict[str, Any]:
-    """A stamp as this release would have written it; empty if there is none."""
-    if not stamp:
-        return {}
-    settings = {key: value for key, value in stamp.get("settings", {}).items() if key not in NOT_SHAPING}
-    versions = dict.fromkeys(step.versions, FIRST_VERSION) | stamp.get("versions", {})
-    return {**stamp, "settings": step.today(settings), "versions": versions}
-
-
-def _why(step: Step, before: dict[str, Any], now: dict[str, Any]) -> str:
-    """Why a step has to run, in one line; empty if it has not."""
-    if not before:
-        return "no output yet"
-    for part, label in (
-        ("settings", "settings changed"),
-        ("inputs", "input changed"),
-        ("versions", "version changed"),
-    ):
-        if changed := _changed_keys(before.get(part, {}), now[part]):
-            return f"{label}: {', '.join(changed)}"
-    if not before.get("finished"):
-        return "was interrupted, goes on"
-    missing = [str(path) for path in step.outputs if not path.exists()]
-    return f"output is missing: {missing[0]}" if missing else ""
-
-
-def _changed_keys(before: Any, now: Any, prefix: str = "") -> list[str]:
-    """Dotted names of what differs in two JSON values."""
-    if not (isinstance(before, dict) and isinstance(now, dict)):
-        return [] if before == now else [prefix.rstrip(".")]
-    keys = [*now, *(key for key in before if key not in now)]
-    absent = object()
-    return [
-        name
-        for key in keys
-        for name in _changed_keys(before.get(key, absent), now.get(key, absent), f"{prefix}{key}.")
-    ]
-
-
-def _same(before: dict[str, Any], now: dict[str, Any]) -> bool:
-    return all(before.get(part) == now[part] for part in now)
-
-
-def _finished(step: Step, stamp: dict[str, Any]) -> dict[str, Any]:
-    if not stamp.get("finished"):
-        raise ManifestError(f"step {step.name} was never finished", "--from", f"start with {step.name}")
-    return stamp
-
-
-def _read_stamp(path: Path) -> dict[str, Any]:
-    """A stamp; empty where none can be read, which lets its step run."""
-    try:
-        stamp = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return stamp if isinstance(stamp, dict) else {}
-
-
-def fingerprint_tree(path: Path) -> str:
-    """Identifies a file or all files of a folder, by names and content; packed features are a cache."""
-    if path.is_dir():
-        files = sorted(
-            file for file in path.rglob("*") if file.is_file() and file.parent.name != PACKED_FOLDER
-        )
-        return fingerprint([[file.relative_to(path).as_posix(), fingerprint_file(file)] for file in files])
-    return fingerprint_file(path)
-
-
-def fingerprint_input(path: Path) -> str:
-    """Identifies a file by its content, and a folder of the user's (terabytes, maybe) by names, sizes, times.
-
-    Raises:
-        ManifestError: there is nothing.
-    """
-    if path.is_file():
-        return fingerprint_file(path)
-    if not path.is_dir():
-        raise ManifestError("no such file or folder", path, "check the settings")
-    facts = []
-    for folder, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if name != PACKED_FOLDER)  # a cache, made when read
-        for name in sorted(names):
-            stat = (Path(folder) / name).stat()
-            facts.append([os.path.relpath(folder, path), name, stat.st_size, stat.st_mtime_ns])
-    return fingerprint(facts)

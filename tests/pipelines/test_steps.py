@@ -17,7 +17,8 @@ import pytest
 
 from clotho_long.core.errors import ConfigError, ManifestError
 from pipelines.processes import ProcessError
-from pipelines.steps import Step, fingerprint_input, run_steps
+from pipelines.stamps import fingerprint_input
+from pipelines.steps import Step, run_steps
 
 
 def write(path: Path, text: str) -> None:
