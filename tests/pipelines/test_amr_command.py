@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from click.testing import CliRunner, Result
 
 from clotho_long.core.command_line import CommandGroup
+from pipelines import ablation, pretrain_finetune
 from pipelines.amr_command import ablate
 from tests.retrieval_builders import annotation, write_jsonl
 
@@ -40,4 +42,25 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, arguments: tuple[str, .
     assert result.exit_code in (1, 2)
     assert any(part in result.stderr for part in problem.split("|")), result.stderr
     assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "setting", "problem"),
+    [
+        (ablation, "device=gpu", "no device is called 'gpu'"),
+        (pretrain_finetune, "device=gpu", "no device is called 'gpu'"),
+        (ablation, "seeds=[1, 2, 1]", "1 is there twice; name each of them once"),
+        (ablation, "pretrain_settings=[train.seed=7]", "train.seed is not for this; set seeds instead"),
+        (pretrain_finetune, "settings=[train.seed=7]", "train.seed is not for this; set seed instead"),
+    ],
+)
+def test_pipelines_refuse_it_as_well(
+    tmp_path: Path, pipeline: ModuleType, setting: str, problem: str
+) -> None:
+    """With the settings that come with the package: what they name need not be here."""
+    result = CliRunner().invoke(pipeline.main, ["--out", str(tmp_path / "out"), "--set", setting])
+    assert result.exit_code in (1, 2)
+    assert problem in result.stderr
+    assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()
