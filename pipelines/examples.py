@@ -62,7 +62,7 @@ def choose_examples(
     for qid in chosen:
         query = data.queries[place[qid]]
         task = mixtures.get(query.recording_id)
-        picture, sound = (b"", b"") if task is None else _heard(task)
+        picture, sound = (b"", b"") if task is None else _sound_of(task)
         examples.append(
             Example(
                 query=query.query,
@@ -100,7 +100,7 @@ def _saliency(retrieval: Asked, places: Sequence[int]) -> dict[int, tuple[float,
     return scaled
 
 
-def _heard(task: MixtureTask) -> tuple[bytes, bytes]:
+def _sound_of(task: MixtureTask) -> tuple[bytes, bytes]:
     """The spectrogram (PNG) and the sound (MP3) of a mixture."""
     rate_hz = task.recipe.sample_rate_hz
     waveform = render_mixture(task)

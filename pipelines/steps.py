@@ -16,11 +16,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from clotho_long.core.errors import ConfigError, ManifestError
 from clotho_long.core.files import fingerprint, write_json
@@ -100,7 +102,8 @@ def run_steps(
 
     Raises:
         ConfigError: there is no such step.
-        ManifestError: an earlier step than `start` was never finished, or a step did not make its outputs.
+        ManifestError: an earlier step than `start` was never finished, a step did not make its outputs, or
+            another pipeline works with these stamps.
     """
     names = [step.name for step in steps]
     for option, name in (("--from", start), ("--until", until)):
@@ -108,11 +111,26 @@ def run_steps(
             raise ConfigError(f"no step {name!r}", option, f"the steps are {', '.join(names)}")
     first = 0 if start is None else names.index(start)
     last = len(steps) if until is None else names.index(until) + 1
-    done = {
-        step.name: finished_stamp(step, read_stamp(stamps / f"{step.name}.json")) for step in steps[:first]
-    }
-    runs = _Session(stamps=stamps, start=start, say=say, done=done).all(steps[first:last], jobs)
+    with _alone(stamps):
+        done = {
+            step.name: finished_stamp(step, read_stamp(stamps / f"{step.name}.json"))
+            for step in steps[:first]
+        }
+        runs = _Session(stamps=stamps, start=start, say=say, done=done).all(steps[first:last], jobs)
     return sorted(runs, key=lambda run: names.index(run.name))
+
+
+@contextlib.contextmanager
+def _alone(stamps: Path) -> Iterator[None]:
+    """Hold a folder of stamps, until this process ends at the latest: none moves what another one writes."""
+    stamps.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(stamps / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise ManifestError(
+            "another pipeline works in this folder", stamps.parent, "wait for it, or choose another --out"
+        ) from None
 
 
 @dataclasses.dataclass(kw_only=True)

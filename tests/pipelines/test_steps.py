@@ -257,6 +257,21 @@ def test_an_interrupted_step_goes_on_with_its_part_and_a_changed_one_does_not(tm
     assert [(path / "part").read_text() for path in kept_aside(tmp_path, "a")] == ["half", "half"]
 
 
+def test_two_pipelines_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    steps = [make_step("a", tmp_path, action=lambda: run(steps, tmp_path))]
+    with pytest.raises(ManifestError, match="another pipeline works in this folder; wait for it, or choose"):
+        run(steps, tmp_path)
+    assert run([make_step("a", tmp_path)], tmp_path) == {"a": "was interrupted, goes on"}
+
+
+def test_nothing_of_the_source_or_the_machine_is_in_a_stamp(tmp_path: Path) -> None:
+    """So that a changed comment, device or number of processes changes no step."""
+    run([make_step("a", tmp_path)], tmp_path)
+    stamp = json.loads((tmp_path / "stamps" / "a.json").read_text())
+    assert set(stamp) == {"settings", "inputs", "versions", "finished", "made", "seconds"}
+    assert stamp["settings"] == {"text": "text"}
+
+
 KILLED = """
 import sys, time
 from pathlib import Path
