@@ -41,5 +41,5 @@ setup(
             optional=True,
         )
         for level, flags in LEVELS.items()
-    ]
+    ],
 )
