@@ -7,6 +7,7 @@ of the pipelines. Heavy imports stay inside: every `amr --help` loads this modul
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -18,6 +19,7 @@ from clotho_long.core.settings import shown
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+Value = TypeVar("Value", int, str)
 
 
 @click.command()
@@ -39,6 +41,20 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--systems", default="S1,S2,S3,S4,S5,S6,S7,S8", show_default=True, help="Rows of the table.")
 @click.option("--seeds", default="1,2,3", show_default=True, help="Seeds of each row.")
 @click.option("--out", required=True, type=FOLDER, help="Runs, scores, report.html and report.md.")
+@click.option(
+    "--pretraining",
+    type=click.Choice(["own", "shared"]),
+    default="own",
+    show_default=True,
+    help="Pretrain each system as itself, or S2 to S8 as S2, which costs less.",
+)
+@click.option(
+    "--pretrain-labels",
+    type=click.Choice(["first", "all"]),
+    default="first",
+    show_default=True,
+    help="Windows of a query that are positives in pretraining; the report has all in fine-tuning only.",
+)
 @click.option("--device", default="auto", show_default=True, help=DEVICE_HELP)
 @click.option(
     "--processes",
@@ -60,6 +76,8 @@ def ablate(
     test_file: Path | None,
     systems: str,
     seeds: str,
+    pretraining: str,
+    pretrain_labels: str,
     out: Path,
     device: str,
     processes: int,
@@ -76,7 +94,7 @@ def ablate(
     """
     from clotho_long.core.settings import build_config
     from pipelines.ablation import AblationSettings, run_ablation
-    from pipelines.training import settings_of
+    from pipelines.runs import settings_of
 
     def labelled(corpus: Path, split: str, annotations: Path | None = None) -> dict[str, str]:
         file = annotations or corpus / "text" / f"{split}.jsonl"
@@ -89,8 +107,10 @@ def ablate(
             "valid": labelled(finetune, "valid", finetune_valid),
         },
         "test": labelled(finetune, "test", test_file),
-        "systems": [_system(_once("--systems", name.strip(), systems)) for name in systems.split(",")],
-        "seeds": [_number(_once("--seeds", seed.strip(), seeds)) for seed in seeds.split(",")],
+        "systems": [_system(name) for name in _distinct(_listed(systems), "--systems")],
+        "seeds": _distinct([_number(text) for text in _listed(seeds)], "--seeds"),
+        "pretraining": pretraining,
+        "pretrain_labels": pretrain_labels,
         "settings": list(overrides),
         "device": device,
         "processes": processes,
@@ -112,12 +132,6 @@ def _system(name: str) -> str:
     return name
 
 
-def _once(option: str, item: str, among: str) -> str:
-    if [part.strip() for part in among.split(",")].count(item) > 1:
-        raise click.BadParameter(f"{item} is named twice", param_hint=option)
-    return item
-
-
 def _number(text: str) -> int:
     try:
         seed = int(text)
@@ -128,3 +142,14 @@ def _number(text: str) -> int:
             f"{shown(text)} is not a whole number from 0 to {MAX_SEED}", param_hint="--seeds"
         )
     return seed
+
+
+def _distinct(values: list[Value], option: str) -> list[Value]:
+    for value in values:
+        if values.count(value) > 1:
+            raise click.BadParameter(f"{value} is there twice", param_hint=option)
+    return values
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
 from clotho_long.core.devices import check_device_name
-from clotho_long.core.errors import ClothoLongError, ConfigError, ManifestError
+from clotho_long.core.errors import ClothoLongError, ConfigError, FeatureError, ManifestError
 from clotho_long.core.files import write_json
 from clotho_long.core.seeds import MAX_SEED
 from clotho_long.core.settings import override, require_range, to_plain
 from clotho_long.core.work import Workers
 from clotho_long.corpus import Corpus
-from clotho_long.features.extract import EncoderChoice, WindowChoice
+from clotho_long.features.extract import ENCODING_VERSION, EncoderChoice, WindowChoice
 from clotho_long.features.windows import Convention
 from clotho_long.recipe.spec import PRESETS
 from clotho_long.stages.adopt import plan_from_manifest
-from clotho_long.stages.check import check
+from clotho_long.stages.check import CHECK_VERSION, check
 from clotho_long.stages.extract import extract_corpus
-from clotho_long.stages.plan import plan
+from clotho_long.stages.mixtures import MIXTURE_VERSION
+from clotho_long.stages.plan import PLAN_VERSION, plan
 from clotho_long.stages.render import render
-from clotho_long.stages.scan import scan
+from clotho_long.stages.scan import SCAN_VERSION, scan
 from pipelines.steps import Step
-
-# encoders are named in settings and kernels by the processor, so no import leads to them
-ENCODER_CODE = (
-    "clotho_long.features.encoders.logmel",
-    "clotho_long.features.encoders.msclap",
-    "clotho_long.features.encoders.msclap.kernel",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +36,9 @@ class CorpusSettings:
     clotho: Path
     walking_tours: Path
     split: str = "published"  # of the tours, or `ratio:7,1,2`
-    manifest: Path | None = None  # recipes to take; without it the next but one and on draw them
+    manifest: Path | None = None  # recipes to take: a folder, or the name of one of manifests/
     allow_differences: bool = False  # leave out the manifest's clips whose sources are not at hand
+    # how recipes are drawn where there is no manifest
     preset: str = "clotho-moment-long"
     mixture: tuple[str, ...] = ()  # over the preset, such as clip_duration=60
     seed: int = 2023
@@ -58,6 +55,37 @@ class CorpusSettings:
         require_range(self, ("seed",), high=MAX_SEED)
         if self.preset not in PRESETS:
             raise ConfigError(f"no preset {self.preset!r}", fix=f"take one of {', '.join(PRESETS)}")
+        if self.manifest is not None and (ignored := self._drawing_settings()):
+            raise ConfigError(
+                f"a manifest has its recipes, and {', '.join(ignored)} would be ignored",
+                "settings",
+                "set manifest=null to draw recipes, or leave the others out",
+            )
+
+    def _drawing_settings(self) -> list[str]:
+        """Settings of drawing that are not as they are by default."""
+        by_default = {field.name: field.default for field in dataclasses.fields(CorpusSettings)}
+        drawing = ("preset", "mixture", "seed", "max_clips")
+        return [name for name in drawing if getattr(self, name) != by_default[name]]
+
+
+def find_manifest(named: Path) -> Path:
+    """A folder of the user's, or one of the published manifests: in the installed package or the checkout.
+
+    Raises:
+        ManifestError: there is none.
+    """
+    package = Path(__file__).parent
+    published = next((p for p in (package / "manifests", package.parent / "manifests") if p.is_dir()), None)
+    places = [named]
+    if published is not None:
+        # with or without the folder that it lies in
+        places += [published / named, published.parent / named]
+    for place in places:
+        if (place / "recipes").is_dir():
+            return place
+    names = [] if published is None else sorted(p.name for p in published.iterdir() if p.is_dir())
+    raise ManifestError("no such manifest", named, f"give a folder with recipes/, or {' or '.join(names)}")
 
 
 def corpus_steps(
@@ -70,6 +98,7 @@ def corpus_steps(
         after: steps that make the sources; without them the sources are the user's files.
     """
     plain = to_plain(settings)
+    manifest = None if settings.manifest is None else find_manifest(settings.manifest)
 
     def scan_sources() -> None:
         scan(
@@ -83,10 +112,8 @@ def corpus_steps(
         )
 
     def draw() -> None:
-        if settings.manifest is not None:
-            counts = plan_from_manifest(
-                corpus, settings.manifest, allow_differences=settings.allow_differences
-            )
+        if manifest is not None:
+            counts = plan_from_manifest(corpus, manifest, allow_differences=settings.allow_differences)
         else:
             spec = override(PRESETS[settings.preset], settings.mixture)
             counts = plan(
@@ -96,14 +123,14 @@ def corpus_steps(
             raise ManifestError("holds no query to train on", corpus.annotations_file("train"), "add sources")
 
     def write_audio() -> None:
-        counts = render(
-            corpus,
-            splits=corpus.planned_splits,
-            overwrite=True,
-            jobs=workers.jobs,
-            scheduler=workers.scheduler,
-            watch=workers.watch,
-        )
+        with _foreign_files_moved_by_hand(corpus.root / "audio"):
+            counts = render(
+                corpus,
+                splits=corpus.planned_splits,
+                jobs=workers.jobs,
+                scheduler=workers.scheduler,
+                watch=workers.watch,
+            )
         _refuse(counts.problems, corpus)
 
     def encode() -> None:
@@ -113,13 +140,10 @@ def corpus_steps(
             device=settings.device,
             precision=settings.precision,
         )
-        for counts in extract_corpus(
-            corpus,
-            encoder=encoder,
-            windows=WindowChoice(convention=settings.windows),
-            overwrite=True,
-            workers=workers,
-        ):
+        windows = WindowChoice(convention=settings.windows)
+        with _foreign_files_moved_by_hand(corpus.features_dir):
+            both = extract_corpus(corpus, encoder=encoder, windows=windows, workers=workers)
+        for counts in both:
             _refuse(counts.problems, corpus)
 
     def look() -> None:
@@ -135,16 +159,16 @@ def corpus_steps(
             after=tuple(after),
             files=() if after else (settings.clotho, settings.walking_tours),
             outputs=(corpus.root / "sources",),
-            code=("clotho_long.stages.scan",),
+            versions={"scan": SCAN_VERSION},
         ),
         Step(
             name=plan_name,
             action=draw,
             settings=_only(plain, "allow_differences", "preset", "mixture", "seed", "max_clips"),
             after=(scan_name,),
-            files=() if settings.manifest is None else (settings.manifest,),
+            files=() if manifest is None else (manifest,),
             outputs=(corpus.root / "recipes", corpus.root / "text"),
-            code=("clotho_long.stages.plan", "clotho_long.stages.adopt"),
+            versions={"plan": PLAN_VERSION},
         ),
         Step(
             name=f"{prefix}extract",
@@ -152,8 +176,8 @@ def corpus_steps(
             settings=_only(plain, "encoder", "weights", "precision", "windows"),
             after=(scan_name, plan_name),
             outputs=(corpus.features_dir,),
-            code=("clotho_long.stages.extract", *ENCODER_CODE),
-            judges=True,
+            versions={"mixture": MIXTURE_VERSION, "encoding": ENCODING_VERSION},
+            keeps_notes=True,
         ),
     ]
     if settings.render:
@@ -163,8 +187,8 @@ def corpus_steps(
                 action=write_audio,
                 after=(scan_name, plan_name),
                 outputs=(corpus.root / "audio",),
-                code=("clotho_long.stages.render",),
-                judges=True,
+                versions={"mixture": MIXTURE_VERSION},
+                keeps_notes=True,
             )
         )
     steps.append(
@@ -173,7 +197,7 @@ def corpus_steps(
             action=look,
             after=tuple(step.name for step in steps),
             outputs=(corpus.root / "checked.json",),
-            code=("clotho_long.stages.check",),
+            versions={"check": CHECK_VERSION},
         )
     )
     return steps
@@ -186,3 +210,15 @@ def _only(plain: dict[str, object], *keys: str) -> dict[str, object]:
 def _refuse(problems: Sequence[object], corpus: Corpus) -> None:
     if problems:
         raise ClothoLongError(f"{len(problems)} problems, the first: {problems[0]}", corpus.root)
+
+
+@contextmanager
+def _foreign_files_moved_by_hand(folder: Path) -> Iterator[None]:
+    """A pipeline overwrites nothing, so it has no `--overwrite` to advise for files of another corpus."""
+    try:
+        yield
+    except (FeatureError, ManifestError) as error:
+        if "--overwrite" not in error.fix:
+            raise
+        fix = f"move {folder} away, or choose another --out"
+        raise type(error)(error.problem, error.where, fix) from None

@@ -22,6 +22,7 @@ from pipelines.command import pipeline_options, settings_from, speaker
 from pipelines.corpora import CorpusSettings, corpus_steps
 from pipelines.examples import choose_examples
 from pipelines.report import ReportPage, write_report
+from pipelines.runs import LabelledSet, pretraining_of, settings_of
 from pipelines.sections import (
     corpus_section,
     curves_section,
@@ -31,8 +32,9 @@ from pipelines.sections import (
     settings_section,
 )
 from pipelines.steps import Step, StepRun, run_steps
-from pipelines.synthetic import SyntheticSize, synthesise_sources
-from pipelines.training import LabelledSet, score_step, settings_of, train_step
+from pipelines.synthetic import SYNTHESIS_VERSION, SyntheticSize, synthesise_sources
+from pipelines.tables import results_frame, write_frame
+from pipelines.training import score_step, train_step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,8 @@ def main(
     steps = demo_steps(settings, out, workers)
     runs = run_steps(steps, out / "steps", start=start, until=until, jobs=jobs, say=say)
     if until is None:
+        for path in write_frame(results_frame(_rows(settings, out)), out / "results"):
+            say(f"wrote {path}")
         say(f"wrote {write_report(_report(settings, out, runs), out)}")
 
 
@@ -102,7 +106,7 @@ def _corpus_steps(name: str, made: SynthesisedCorpus, out: Path, workers: Worker
         action=functools.partial(_synthesise, sources, made),
         settings={"seed": made.seed, "size": to_plain(made.size)},
         outputs=(sources,),
-        code=("pipelines.synthetic",),
+        versions={"synthesis": SYNTHESIS_VERSION},
     )
     corpus_settings = CorpusSettings(
         clotho=sources / "clotho",
@@ -125,7 +129,7 @@ def _synthesise(sources: Path, made: SynthesisedCorpus) -> None:
 def _system_steps(system: str, settings: DemoSettings, out: Path) -> Sequence[Step]:
     """Pretraining, fine-tuning, and a score on the target's test split after each, and before both."""
     overrides = [*settings.settings, f"train.seed={settings.seed}"]
-    pretrain = settings_of(system, [*overrides, f"train.epochs={settings.pretrain_epochs}"])
+    pretrain = pretraining_of(system, [*overrides, f"train.epochs={settings.pretrain_epochs}"])
     finetune = settings_of(system, [*overrides, f"train.epochs={settings.finetune_epochs}"])
     first, second = f"{system}-pretrain", f"{system}-finetune"
     mixtures, target = ["mixtures-check"], ["target-check"]
@@ -166,15 +170,7 @@ def _system_steps(system: str, settings: DemoSettings, out: Path) -> Sequence[St
 def _report(settings: DemoSettings, out: Path, runs: Sequence[StepRun]) -> ReportPage:
     """Everything that the demonstration showed, failures included."""
     best = settings.systems[-1]
-    scored = {
-        f"{system}, {label}": out / name
-        for system in settings.systems
-        for label, name in (
-            ("untrained", f"{system}-untrained"),
-            ("pretrained", f"{system}-pretrain-scored"),
-            ("fine-tuned", f"{system}-finetune-scored"),
-        )
-    }
+    scored = _rows(settings, out)
     finetuned = f"{best}-finetune"
     examples = choose_examples(
         settings_of(best, settings.settings),
@@ -212,6 +208,19 @@ def _report(settings: DemoSettings, out: Path, runs: Sequence[StepRun]) -> Repor
             settings_section(settings, runs),
         ),
     )
+
+
+def _rows(settings: DemoSettings, out: Path) -> dict[str, Path]:
+    """The rows of the table, each with the folder of its scores."""
+    return {
+        f"{system}, {label}": out / name
+        for system in settings.systems
+        for label, name in (
+            ("untrained", f"{system}-untrained"),
+            ("pretrained", f"{system}-pretrain-scored"),
+            ("fine-tuned", f"{system}-finetune-scored"),
+        )
+    }
 
 
 def _corpus(out: Path, name: str) -> Corpus:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from amr_model.config import ExperimentConfig
-from amr_model.data.sets import RetrievalSet
 from amr_model.learn.train import BEST
 from amr_model.scoring.metrics import score_queries
 from clotho_long.audio.io import encode_mp3, resample, write_audio
@@ -20,7 +19,7 @@ from clotho_long.core.seeds import generator
 from clotho_long.corpus import Corpus
 from clotho_long.stages.mixtures import MixtureTask, mixture_tasks, render_mixture
 from pipelines.report import FOUND_IOU, Example
-from pipelines.training import PREDICTIONS, LabelledSet, network_of, reading
+from pipelines.runs import PREDICTIONS, Asked, LabelledSet, ask
 
 SHOWN_WINDOWS = 5
 SOUND_RATE_HZ = 16_000  # speech quality is enough to tell sounds apart, at a quarter of the bytes
@@ -35,6 +34,7 @@ def choose_examples(
     *,
     number: int,
     seed: int,
+    device: str = "cpu",
     corpus: Corpus | None = None,
     split: str = "test",
 ) -> list[Example]:
@@ -45,8 +45,8 @@ def choose_examples(
         scored: where `score_step` wrote the predictions.
         corpus: where the recordings can be mixed anew to be heard; None leaves sound out.
     """
-    config = reading(config, asked)
-    data = RetrievalSet.load(asked.annotations, asked.features, config)
+    retrieval = ask(config, asked, run / BEST, device=device)
+    data = retrieval.data
     predictions = {p.qid: p for p in read_predictions(scored / PREDICTIONS)}
     scores = score_queries(data.queries, list(predictions.values()))
     iou_of = dict(zip(scores.qids, scores.first_iou.tolist(), strict=True))
@@ -55,13 +55,13 @@ def choose_examples(
     rng = generator(seed, "examples")
     chosen = [*_drawn(rng, hits, number), *_drawn(rng, misses, number)]
     place = {query.qid: at for at, query in enumerate(data.queries)}
-    saliency_of = _saliency(config, run, data, [place[qid] for qid in chosen])
+    saliency_of = _saliency(retrieval, [place[qid] for qid in chosen])
     mixtures = {} if corpus is None else {t.recipe.recording_id: t for t in mixture_tasks(corpus, [split])}
     examples = []
     for qid in chosen:
         query = data.queries[place[qid]]
         task = mixtures.get(query.recording_id)
-        picture, sound = (b"", b"") if task is None else _heard(task)
+        picture, sound = (b"", b"") if task is None else _sound_of(task)
         examples.append(
             Example(
                 query=query.query,
@@ -84,16 +84,13 @@ def _drawn(rng: np.random.Generator, qids: Sequence[str], number: int) -> list[s
     return [qids[at] for at in sorted(rng.permutation(len(qids))[:number])]
 
 
-def _saliency(
-    config: ExperimentConfig, run: Path, data: RetrievalSet, places: Sequence[int]
-) -> dict[int, tuple[float, ...]]:
+def _saliency(retrieval: Asked, places: Sequence[int]) -> dict[int, tuple[float, ...]]:
     """The saliency of each second of some queries, scaled to [0, 1], by their place in the set."""
     if not places:
         return {}
-    network = network_of(config, run / BEST, torch.device("cpu"))
-    indices = np.array(places)
+    data = retrieval.data
     with torch.inference_mode():
-        saliency = network(data.batch(indices)).saliency.numpy()
+        saliency = retrieval.network(data.batch(np.array(places))).saliency.cpu().numpy()
     scaled = {}
     for at, row in zip(places, saliency, strict=True):
         valid = row[: data.num_rows[at]]
@@ -102,7 +99,7 @@ def _saliency(
     return scaled
 
 
-def _heard(task: MixtureTask) -> tuple[bytes, bytes]:
+def _sound_of(task: MixtureTask) -> tuple[bytes, bytes]:
     """The spectrogram (PNG) and the sound (MP3) of a mixture."""
     rate_hz = task.recipe.sample_rate_hz
     waveform = render_mixture(task)

@@ -16,37 +16,41 @@ import click
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
-from amr_model.answer.run import predict_set
+from amr_model.answer.ranking import ANSWERING_VERSION
 from amr_model.answer.submission import check_submission
 from amr_model.config import ExperimentConfig
-from amr_model.data.sets import RetrievalSet
 from amr_model.learn.train import BEST
 from clotho_long.core.command_line import SingleCommand
 from clotho_long.core.devices import check_device_name, find_device
 from clotho_long.core.predictions import write_predictions
 from clotho_long.core.seeds import MAX_SEED
-from clotho_long.core.settings import require_range, to_plain
+from clotho_long.core.settings import require_range
 from pipelines.command import pipeline_options, settings_from, speaker
 from pipelines.examples import choose_examples
 from pipelines.report import ReportPage, write_report
+from pipelines.runs import (
+    MAX_THREADS,
+    LabelledSet,
+    PretrainLabels,
+    ask,
+    pretraining_of,
+    refuse_overrides,
+    settings_of,
+)
 from pipelines.sections import (
     annotations_section,
     curves_section,
     examples_section,
     lengths_section,
+    published_section,
     results_section,
     settings_section,
 )
 from pipelines.steps import Step, StepRun, run_steps
-from pipelines.training import (
-    MAX_THREADS,
-    LabelledSet,
-    network_of,
-    reading,
-    score_step,
-    settings_of,
-    train_step,
-)
+from pipelines.tables import results_frame, write_frame
+from pipelines.training import score_step, shaping, shaping_of_today, train_step
+
+SUBMISSION = "submission.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,8 @@ class RetrievalSettings:
     test: LabelledSet  # scored, never trained on or selected by
     submission: LabelledSet | None = None  # queries whose moments are not known
     settings: tuple[str, ...] = ()  # section.key=value over the system, for both trainings
+    # all: dense labels in pretraining too, for the systems that have them
+    pretrain_labels: PretrainLabels = "first"
     pretrain_settings: tuple[str, ...] = ()
     finetune_settings: tuple[str, ...] = ()
     device: str = "auto"
@@ -79,6 +85,8 @@ class RetrievalSettings:
         check_device_name(self.device, where="")
         require_range(self, ("seed",), high=MAX_SEED)
         require_range(self, ("threads",), low=1, high=MAX_THREADS)
+        overrides = (*self.settings, *self.pretrain_settings, *self.finetune_settings)
+        refuse_overrides(overrides, {"train.seed": "seed", "system": "system"})
 
 
 @click.command(cls=SingleCommand)
@@ -103,13 +111,22 @@ def main(
     steps = retrieval_steps(settings, out)
     runs = run_steps(steps, out / "steps", start=start, until=until, jobs=jobs, say=say)
     if until is None:
+        for path in write_frame(results_frame(_scored(out)), out / "results"):
+            say(f"wrote {path}")
         say(f"wrote {write_report(_report(settings, out, runs), out)}")
 
 
 def retrieval_steps(settings: RetrievalSettings, out: Path) -> list[Step]:
-    """Everything but the report, in order."""
+    """Everything but the page of results, in order.
+
+    Raises:
+        ConfigError: the device that is set is not here.
+    """
+    find_device(settings.device)
     seeded = [*settings.settings, f"train.seed={settings.seed}"]
-    pretrain = settings_of(settings.system, [*seeded, *settings.pretrain_settings])
+    pretrain = pretraining_of(
+        settings.system, [*seeded, *settings.pretrain_settings], settings.pretrain_labels
+    )
     finetune = settings_of(settings.system, [*seeded, *settings.finetune_settings])
     pretrained, finetuned = out / "pretrained", out / "finetuned"
     train = functools.partial(
@@ -150,30 +167,30 @@ def retrieval_steps(settings: RetrievalSettings, out: Path) -> list[Step]:
         steps.append(
             Step(
                 name="submit",
-                action=functools.partial(_submit, finetune, asked, finetuned, out, settings.device),
-                settings=to_plain(finetune),
+                action=functools.partial(_submit, finetune, finetuned, settings, out / SUBMISSION),
+                settings=shaping(finetune),
+                versions={"answering": ANSWERING_VERSION},
                 after=("finetune",),
                 files=(asked.annotations, asked.features),
-                outputs=(out / "submission.jsonl",),
-                code=("amr_model.answer.submission", "amr_model.answer.ranking", "amr_model.checkpoint"),
+                outputs=(out / SUBMISSION,),
+                today=shaping_of_today,
             )
         )
     return steps
 
 
-def _submit(config: ExperimentConfig, asked: LabelledSet, run: Path, out: Path, device: str) -> None:
+def _submit(config: ExperimentConfig, run: Path, settings: RetrievalSettings, out: Path) -> None:
     """Answer the queries of a submission, checked by the organisers' rules."""
-    where = find_device(device)
-    config = reading(config, asked)
-    data = RetrievalSet.load(asked.annotations, asked.features, config, device=where)
-    predictions = predict_set(network_of(config, run / BEST, where), data, config)
-    check_submission(predictions, data.queries)
-    write_predictions(out / "submission.jsonl", predictions)
+    assert settings.submission is not None, "this step exists only with a submission"
+    retrieval = ask(config, settings.submission, run / BEST, device=settings.device, threads=settings.threads)
+    predictions = retrieval.answers()
+    check_submission(predictions, retrieval.data.queries)
+    write_predictions(out, predictions)
 
 
 def _report(settings: RetrievalSettings, out: Path, runs: Sequence[StepRun]) -> ReportPage:
     """What was learnt, and where it fails."""
-    scored = {"pretrained": out / "pretrained-scored", "fine-tuned": out / "finetuned-scored"}
+    scored = _scored(out)
     examples = choose_examples(
         settings_of(settings.system, [*settings.settings, *settings.finetune_settings]),
         out / "finetuned",
@@ -181,6 +198,7 @@ def _report(settings: RetrievalSettings, out: Path, runs: Sequence[StepRun]) -> 
         scored["fine-tuned"],
         number=settings.examples,
         seed=settings.seed,
+        device=settings.device,
     )
     return ReportPage(
         title=f"{settings.system}, pretrained and fine-tuned",
@@ -190,6 +208,7 @@ def _report(settings: RetrievalSettings, out: Path, runs: Sequence[StepRun]) -> 
         ),
         sections=(
             results_section(scored, strong="fine-tuned", headline=("pretrained", "fine-tuned")),
+            published_section({f"{settings.system}, fine-tuned": scored["fine-tuned"]}),
             lengths_section(scored),
             examples_section(examples),
             curves_section({"pretraining": out / "pretrained", "fine-tuning": out / "finetuned"}),
@@ -204,6 +223,10 @@ def _report(settings: RetrievalSettings, out: Path, runs: Sequence[StepRun]) -> 
             settings_section(settings, runs),
         ),
     )
+
+
+def _scored(out: Path) -> dict[str, Path]:
+    return {"pretrained": out / "pretrained-scored", "fine-tuned": out / "finetuned-scored"}
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def run_together(action: Callable[[], None], count: int) -> None:
             }
             quiet = rank > 0 or level > logging.INFO
             process = context.Process(target=_member, args=(action, place, sender, quiet))
-            with _deaf_to_interrupts():
+            with _ignoring_interrupts():
                 process.start()
             at_end.callback(_end, process)
             sender.close()  # the process has its own, and its end closes that
@@ -108,14 +108,14 @@ def _first_error(members: dict[Connection, SpawnProcess]) -> Exception | None:
         if not reports:
             break
         for receiver in [member for member in running if member in reports]:
-            error = _heard(receiver, running.pop(receiver))
+            error = _report_of(receiver, running.pop(receiver))
             if isinstance(error, (ClothoLongError, OSError)):
                 return error
             echo = echo or error
     return echo
 
 
-def _heard(receiver: Connection, process: SpawnProcess) -> Exception | None:
+def _report_of(receiver: Connection, process: SpawnProcess) -> Exception | None:
     """What a process reports; its death is an error."""
     try:
         report: Exception | None = receiver.recv()
@@ -130,7 +130,7 @@ def _heard(receiver: Connection, process: SpawnProcess) -> Exception | None:
 
 
 @contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
+def _ignoring_interrupts() -> Iterator[None]:
     """What is started here ignores Ctrl-C, which reaches a whole group: we end it, without tracebacks."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

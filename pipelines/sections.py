@@ -20,9 +20,10 @@ from clotho_long.corpus import Corpus
 from clotho_long.stages.stats import of_corpus, plot_distributions
 from pipelines import charts
 from pipelines.made_by import made_by
+from pipelines.published import CITATION, FIGURES, PUBLISHED, ROWS
 from pipelines.report import CLOSE_IOU, FOUND_IOU, Block, Example, Headline, Picture, Section, Table, Text
+from pipelines.runs import METRICS
 from pipelines.steps import StepRun
-from pipelines.training import METRICS
 
 HEADLINES = ("R1@0.5", "R1@0.7", "mAP")
 
@@ -89,6 +90,32 @@ def results_section(
             )
         )
     return Section(title="Results", blocks=tuple(blocks))
+
+
+def published_section(scored: Mapping[str, Path]) -> Section:
+    """The report's Table 1 below our own rows.
+
+    Args:
+        scored: folder of `score_step` by the name of the row.
+    """
+    ours = tuple(
+        (name, "scored here", *(f"{figure_of(metrics, figure):.2f}" for figure in FIGURES))
+        for name, metrics in ((name, read_metrics(folder)) for name, folder in scored.items())
+    )
+    published = tuple(
+        (name, what, *(f"{PUBLISHED[name][figure]:.2f}" for figure in FIGURES)) for name, what in ROWS.items()
+    )
+    table = Table(
+        header=("", "what", *FIGURES),
+        rows=(*ours, *published),
+        strong=tuple(range(len(ours))),
+        words=(1,),
+        note=(
+            "Percent. Published: one run each on CASTELLA's development-testing split, with which ours "
+            f"compare if they are of it too. Table 1 of {CITATION}."
+        ),
+    )
+    return Section(title="Beside the report", blocks=(table,))
 
 
 def lengths_section(scored: Mapping[str, Path]) -> Section:

@@ -1,33 +1,46 @@
 """Steps of a pipeline: each runs when something that shapes its result has changed, and says what.
 
-A step is the same as before if its settings, the content of its inputs and the source code behind it are.
-Its stamp in `FOLDER/NAME.json` is written last: a step that was stopped in the middle runs again, and finds
-what it had finished. A step that changed starts from nothing: what it wrote before is deleted.
+A step is the same as before if its settings, the content of its inputs and the versions of its arithmetic
+are. A version is a constant beside the code that it speaks of (`TRAINING_VERSION`, `PLAN_VERSION`, ...),
+raised by whoever changes what that code makes; the device, the number of processes and the text of the source
+shape nothing. A step's stamp in `FOLDER/NAME.json` is written last: a step that was stopped goes on.
 
-The content of what a step made decides about the steps after it: a change that makes the same files again
-(a comment, another number of workers) costs one step, and nothing after it.
+No step deletes anything. What no longer fits is moved aside, with its stamp, under a name with the date.
+
+The content of what a step made decides about the steps after it: one that makes the same files again costs
+nothing after it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
-import os
-import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from clotho_long.core.errors import ConfigError, ManifestError
-from clotho_long.core.files import fingerprint, fingerprint_file, write_json
-from clotho_long.features.store import PACKED_FOLDER
-from pipelines.code_version import code_version
-from pipelines.processes import process_pool
+from clotho_long.core.files import fingerprint, write_json
+from pipelines.processes import ProcessError, process_pool
+from pipelines.stamps import (
+    Stamp,
+    as_of_today,
+    fingerprint_tree,
+    finished_stamp,
+    identity_of,
+    read_stamp,
+    same,
+    why_due,
+)
 
 Say = Callable[[str], None]
+
+ASIDE = "%Y-%m-%dT%H-%M-%S"  # no colons: not every file system has them
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,25 +49,27 @@ class Step:
 
     Attributes:
         action: makes the outputs; called again after an interruption, it goes on.
-        settings: JSON-like, all that shapes the result besides inputs and code.
+        outputs: files and folders that are this step's alone.
+        settings: JSON-like, all that shapes the result besides inputs and versions.
+        versions: of the arithmetic behind the result, by what they speak of.
         after: steps whose outputs this one reads.
         files: what it reads that no step makes: files, or folders of the user's.
-        outputs: files and folders that are this step's alone.
-        code: modules whose source, with all that they import of ours, makes the result.
         whole_machine: False for what takes one core and can be pickled: several of these run side by side.
-        judges: the action knows by notes in the files which of them are still right: changed code alone
-            deletes nothing.
+        keeps_notes: the outputs say themselves what made each part, and the action refuses what does not fit:
+            it may go on with outputs that have no stamp.
+        today: turns the settings of an earlier release's stamp into what this release would have written.
     """
 
     name: str
     action: Callable[[], None]
     outputs: tuple[Path, ...]
-    code: tuple[str, ...]
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, int] = dataclasses.field(default_factory=dict)
     after: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     whole_machine: bool = True
-    judges: bool = False
+    keeps_notes: bool = False
+    today: Callable[[dict[str, Any]], dict[str, Any]] = dict
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +102,8 @@ def run_steps(
 
     Raises:
         ConfigError: there is no such step.
-        ManifestError: an earlier step than `start` was never finished, or a step did not make its outputs.
+        ManifestError: an earlier step than `start` was never finished, a step did not make its outputs, or
+            another pipeline works with these stamps.
     """
     names = [step.name for step in steps]
     for option, name in (("--from", start), ("--until", until)):
@@ -95,9 +111,26 @@ def run_steps(
             raise ConfigError(f"no step {name!r}", option, f"the steps are {', '.join(names)}")
     first = 0 if start is None else names.index(start)
     last = len(steps) if until is None else names.index(until) + 1
-    done = {step.name: _finished(step, _read_stamp(stamps / f"{step.name}.json")) for step in steps[:first]}
-    runs = _Session(stamps=stamps, start=start, say=say, done=done).all(steps[first:last], jobs)
+    with _alone(stamps):
+        done = {
+            step.name: finished_stamp(step, read_stamp(stamps / f"{step.name}.json"))
+            for step in steps[:first]
+        }
+        runs = _Session(stamps=stamps, start=start, say=say, done=done).all(steps[first:last], jobs)
     return sorted(runs, key=lambda run: names.index(run.name))
+
+
+@contextlib.contextmanager
+def _alone(stamps: Path) -> Iterator[None]:
+    """Hold a folder of stamps, until this process ends at the latest: none moves what another one writes."""
+    stamps.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(stamps / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise ManifestError(
+            "another pipeline works in this folder", stamps.parent, "wait for it, or choose another --out"
+        ) from None
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -107,7 +140,7 @@ class _Session:
     stamps: Path
     start: str | None
     say: Say
-    done: dict[str, dict[str, Any]]  # stamps by name
+    done: dict[str, Stamp]  # by name of the step
     runs: list[StepRun] = dataclasses.field(default_factory=list)
 
     def all(self, steps: Sequence[Step], jobs: int) -> list[StepRun]:
@@ -123,38 +156,76 @@ class _Session:
                     if (step.whole_machine and running) or len(running) == jobs:
                         break  # in their order: what comes first is what the others wait for
                     waiting.remove(step)
-                    stamp_file = self.stamps / f"{step.name}.json"
-                    now = _identity(step, self.done)
-                    before = _read_stamp(stamp_file)
-                    why = _why(step, before, now) or ("asked for" if step.name == self.start else "")
-                    self.say(f"{step.name}: {why or 'unchanged'}")
+                    now = identity_of(step, self.done)
+                    why = self._prepare(step, now)
                     if why and jobs > 1 and not step.whole_machine:
                         pool = pool or stack.enter_context(process_pool(jobs))
-                        running[pool.submit(_run, step, stamp_file, before, now)] = (step, why)
+                        running[pool.submit(_run, step, self._stamp_file(step), now)] = (step, why)
                         continue
                     if why:
-                        _run(step, stamp_file, before, now)
+                        _run(step, self._stamp_file(step), now)
                     self._finish(step, why)
                 finished, _ = wait(running, return_when=FIRST_COMPLETED) if running else ((), ())
                 for future in finished:
                     step, why = running.pop(future)
-                    future.result()
+                    _arrive(future, step)
                     self._finish(step, why)
         return self.runs
 
+    def _prepare(self, step: Step, now: Stamp) -> str:
+        """Say whether a step runs, and set aside what it must not find; returns why it runs, or nothing."""
+        before = as_of_today(step, read_stamp(self._stamp_file(step)))
+        asked = step.name == self.start
+        why = why_due(step, before, now) or ("asked for" if asked else "")
+        fits = same(before, now) if before else step.keeps_notes
+        kept = [] if fits and not (asked and before.get("finished")) else self._set_aside(step)
+        remark = f"; what was there is kept as {', '.join(map(str, kept))}" if kept else ""
+        self.say(f"{step.name}: {why or 'unchanged'}{remark}")
+        return why
+
+    def _set_aside(self, step: Step) -> list[Path]:
+        """Give what lies in a step's outputs, and its stamp, a name with the date; returns the new names."""
+        lying = [path for path in step.outputs if path.exists()]
+        stamp = self._stamp_file(step)
+        date = time.strftime(ASIDE)
+        number = 1
+        while any(_dated(path, date, number).exists() for path in (*lying, stamp)):
+            number += 1
+        for path in lying:
+            path.rename(_dated(path, date, number))
+        if lying and stamp.exists():
+            stamp.rename(_dated(stamp, date, number))  # so that both can be moved back
+        return [_dated(path, date, number) for path in lying]
+
+    def _stamp_file(self, step: Step) -> Path:
+        return self.stamps / f"{step.name}.json"
+
     def _finish(self, step: Step, why: str) -> None:
-        stamp = _read_stamp(self.stamps / f"{step.name}.json")
+        stamp = read_stamp(self._stamp_file(step))
         self.done[step.name] = stamp
         self.runs.append(StepRun(name=step.name, why=why, seconds=stamp["seconds"]))
         if why:
             self.say(f"{step.name}: done in {stamp['seconds']:.1f} s")
 
 
-def _run(step: Step, stamp_file: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+def _dated(path: Path, date: str, number: int) -> Path:
+    return path.with_name(f"{path.name}.{date}" + (f"-{number}" if number > 1 else ""))
+
+
+def _arrive(future: Future[None], step: Step) -> None:
+    """The end of a step that ran in another process."""
+    try:
+        future.result()
+    except BrokenProcessPool:
+        raise ProcessError(
+            "a process of this step was killed, often for its memory",
+            step.name,
+            "run the same command again to continue, with a smaller --jobs if it recurs",
+        ) from None
+
+
+def _run(step: Step, stamp_file: Path, now: Stamp) -> None:
     """Run a step between two stamps: the first says what is being made, the last that it is whole."""
-    if before and not _same(before, now) and not (step.judges and _same(before, now, but="code")):
-        for path in step.outputs:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     write_json(stamp_file, {**now, "finished": False})
     started = time.monotonic()
     step.action()
@@ -164,93 +235,3 @@ def _run(step: Step, stamp_file: Path, before: dict[str, Any], now: dict[str, An
     made = fingerprint([fingerprint_tree(path) for path in step.outputs])
     seconds = round(time.monotonic() - started, 1)
     write_json(stamp_file, {**now, "finished": True, "made": made, "seconds": seconds})
-
-
-def _identity(step: Step, done: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """What a step's result hangs on, as the stamp keeps it."""
-    inputs = {name: done[name]["made"] for name in step.after if name in done}
-    inputs |= {str(path): fingerprint_input(path) for path in step.files}
-    return {
-        # through JSON, as the stamp will be read back: tuples become lists
-        "settings": json.loads(json.dumps(step.settings)),
-        "inputs": inputs,
-        "code": code_version(step.code),
-    }
-
-
-def _why(step: Step, before: dict[str, Any], now: dict[str, Any]) -> str:
-    """Why a step has to run, in one line; empty if it has not."""
-    if not before:
-        return "no output yet"
-    for part, label in (
-        ("settings", "settings changed"),
-        ("inputs", "input changed"),
-        ("code", "code changed"),
-    ):
-        if changed := _changed_keys(before.get(part, {}), now[part]):
-            return f"{label}: {', '.join(changed)}"
-    if not before.get("finished"):
-        return "was interrupted, goes on"
-    missing = [str(path) for path in step.outputs if not path.exists()]
-    return f"output is missing: {missing[0]}" if missing else ""
-
-
-def _changed_keys(before: Any, now: Any, prefix: str = "") -> list[str]:
-    """Dotted names of what differs in two JSON values."""
-    if not (isinstance(before, dict) and isinstance(now, dict)):
-        return [] if before == now else [prefix.rstrip(".")]
-    keys = [*now, *(key for key in before if key not in now)]
-    absent = object()
-    return [
-        name
-        for key in keys
-        for name in _changed_keys(before.get(key, absent), now.get(key, absent), f"{prefix}{key}.")
-    ]
-
-
-def _same(before: dict[str, Any], now: dict[str, Any], *, but: str = "") -> bool:
-    return all(before.get(part) == now[part] for part in now if part != but)
-
-
-def _finished(step: Step, stamp: dict[str, Any]) -> dict[str, Any]:
-    if not stamp.get("finished"):
-        raise ManifestError(f"step {step.name} was never finished", "--from", f"start with {step.name}")
-    return stamp
-
-
-def _read_stamp(path: Path) -> dict[str, Any]:
-    """A stamp; empty where none can be read, which lets its step run."""
-    try:
-        stamp = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return stamp if isinstance(stamp, dict) else {}
-
-
-def fingerprint_tree(path: Path) -> str:
-    """Identifies a file or all files of a folder, by names and content; packed features are a cache."""
-    if path.is_dir():
-        files = sorted(
-            file for file in path.rglob("*") if file.is_file() and file.parent.name != PACKED_FOLDER
-        )
-        return fingerprint([[file.relative_to(path).as_posix(), fingerprint_file(file)] for file in files])
-    return fingerprint_file(path)
-
-
-def fingerprint_input(path: Path) -> str:
-    """Identifies a file by its content, and a folder of the user's (terabytes, maybe) by names, sizes, times.
-
-    Raises:
-        ManifestError: there is nothing.
-    """
-    if path.is_file():
-        return fingerprint_file(path)
-    if not path.is_dir():
-        raise ManifestError("no such file or folder", path, "check the settings")
-    facts = []
-    for folder, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if name != PACKED_FOLDER)  # a cache, made when read
-        for name in sorted(names):
-            stat = (Path(folder) / name).stat()
-            facts.append([os.path.relpath(folder, path), name, stat.st_size, stat.st_mtime_ns])
-    return fingerprint(facts)

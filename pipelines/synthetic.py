@@ -20,6 +20,9 @@ from clotho_long.core.files import atomic_path, write_text
 from clotho_long.core.seeds import generator
 from clotho_long.sources.clotho import FOLDER_OF_SPLIT, captions_file
 
+# Raised when the same seed and size give other sounds than before.
+SYNTHESIS_VERSION = 1
+
 EVENT_RATE_HZ = 44_100
 TOUR_RATE_HZ = 48_000
 RUMBLE_HOLD = 120  # samples of one value: noise below about 200 Hz

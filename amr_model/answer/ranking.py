@@ -19,6 +19,9 @@ from clotho_long.core.errors import ManifestError
 from clotho_long.core.records import ScoredMoment
 from clotho_long.core.units import Seconds
 
+# Raised when the same weights and features get other answers than before: pipelines then ask anew.
+ANSWERING_VERSION = 1
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]

@@ -83,21 +83,28 @@ def serve(
     with scratch_folder() as folder, contextlib.suppress(KeyboardInterrupt):
         _settle_gradio(folder)
         from amr_model.answer.retriever import Retriever, listener_for
-        from amr_model.checkpoint import load_model
+        from amr_model.checkpoint import load_calibrated
         from amr_model.web.guard import LOOPBACK
         from amr_model.web.listener import Listener
         from amr_model.web.page import serving
         from clotho_long.audio.choice import SoundChoice
 
         where = chosen_device(device, jobs)
-        network, config = load_model(checkpoint, where)
+        network, config, calibration = load_calibrated(checkpoint, where)
         config = override_answering(config, overrides)
         ears = listener_for(config, name=encoder, weights=weights, device=where).load()
         if host not in LOOPBACK:
             click.echo(f"warning: whoever reaches {host} can use this page; there is no password", err=True)
         sound = SoundChoice(channels=channels, track=track)
         listener = Listener(
-            Retriever(network=network, config=config, encoder=ears, device=where, sound=sound)
+            Retriever(
+                network=network,
+                config=config,
+                encoder=ears,
+                device=where,
+                sound=sound,
+                calibration=calibration,
+            )
         )
         with serving(
             listener,

@@ -60,6 +60,9 @@ __all__ = ["BEST", "LAST", "Trained", "train"]
 
 logger = logging.getLogger(__name__)
 
+# Raised when the same settings and data train to other weights than before: pipelines then train anew.
+TRAINING_VERSION = 1
+
 
 @dataclass(frozen=True)
 class Trained:

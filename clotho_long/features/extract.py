@@ -19,6 +19,9 @@ from clotho_long.features.windows import Convention, Waveform, WindowGrid, Windo
 # A 300 s recording is one piece, so a GPU gets it as one batch; a longer one is encoded piece by piece.
 PIECE_WINDOWS = 320
 
+# Raised when the same sound or sentence gets other rows than before: pipelines then encode anew.
+ENCODING_VERSION = 1
+
 MadeBy = dict[str, Any]
 
 

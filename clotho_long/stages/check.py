@@ -21,6 +21,8 @@ from clotho_long.stages.plan import plan_fingerprint
 
 # Annotations carry one decimal, so a moment may pass its recording by half of the last one.
 ROUNDING_S = 0.05 + 1e-9
+# Raised when more is checked than before: pipelines then check anew.
+CHECK_VERSION = 1
 
 
 def check(corpus: Corpus, *, workers: Workers | None = None) -> Iterator[str]:

@@ -23,6 +23,8 @@ from clotho_long.recipe.spec import MixtureSpec
 from clotho_long.sources.records import Background, Foreground
 
 QID_DIGITS = 5
+# Raised when the same sources and settings give another plan: pipelines then plan anew.
+PLAN_VERSION = 1
 
 Captions: TypeAlias = dict[tuple[str, str], tuple[str, ...]]  # of (split, event_id), as the csv lists them
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from amr_model.answer.submission import check_submission
+from amr_model.config import SYSTEMS
 from amr_model.data.sets import read_annotations
 from clotho_long.core.predictions import read_predictions
+from clotho_long.core.settings import build_config
 from pipelines import ablation, demo, pretrain_finetune
-from pipelines.ablation import what_shapes_weights
+from pipelines.ablation import AblationSettings, ablation_steps, what_shapes_weights
 from pipelines.amr_command import ablate
-from pipelines.training import settings_of
+from pipelines.published import FIGURES, PUBLISHED
+from pipelines.runs import settings_of
 
 pytestmark = pytest.mark.slow
 
@@ -76,11 +82,46 @@ def test_the_demonstration_ends_in_a_report(shown: Path) -> None:
     assert float(shown_figure[1]) == pytest.approx(metrics["brief"]["MR-full-R1@0.5"], abs=0.06)
 
 
-def test_a_changed_epoch_trains_again_and_makes_no_corpus(shown: Path) -> None:
-    said = run_demo(shown, "--set", "finetune_epochs=2", "--until", "S8-finetune").output
-    assert "S8-finetune: settings changed: train.epochs" in said
+def test_pretraining_has_the_labels_of_one_window_and_fine_tuning_those_of_all(shown: Path) -> None:
+    used = [
+        yaml.safe_load((shown / run / "config.yml").read_text())["targets"]["saliency_windows"]
+        for run in ("S8-pretrain", "S8-finetune")
+    ]
+    assert used == ["first", "all"]
+
+
+def test_a_changed_epoch_trains_again_beside_what_was_trained_and_makes_no_corpus(
+    shown: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(shown, tmp_path / "demo")
+    trained = (out / "S8-finetune" / "checkpoint-best.pt").read_bytes()
+    said = run_demo(out, "--set", "finetune_epochs=2", "--until", "S8-finetune").output
+    (kept,) = out.glob("S8-finetune.*")
+    assert f"S8-finetune: settings changed: train.epochs; what was there is kept as {kept}" in said
     assert "S8-pretrain: unchanged" in said
     assert said.count("no output yet") == 0
+    assert (kept / "checkpoint-best.pt").read_bytes() == trained
+    assert (out / "S8-finetune" / "checkpoint-best.pt").read_bytes() != trained
+
+
+def write_stamps_of_the_previous_engine(stamps: Path) -> None:
+    """As they were when a step's identity held the machine's settings and the text of the source."""
+    for path in stamps.glob("*.json"):
+        stamp = json.loads(path.read_text())
+        del stamp["versions"]
+        if "model" in stamp["settings"]:
+            stamp["settings"] |= {"device": "cuda", "threads": 8, "processes": 2}
+            stamp["settings"]["train"]["save_every_s"] = 99.0
+            del stamp["settings"]["train"]["batching"]  # as if it were a setting of today with a default
+        path.write_text(json.dumps({**stamp, "code": {"amr_model.learn.train": "0123456789abcdef"}}))
+
+
+def test_finished_work_of_the_previous_engine_is_taken_as_it_is(shown: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(shown, tmp_path / "demo")
+    write_stamps_of_the_previous_engine(out / "steps")
+    said = run_demo(out, "--until", "S8-score-finetuned").output.splitlines()
+    assert len(said) > 10
+    assert [line for line in said if not line.endswith(": unchanged")] == []
 
 
 def labelled(shown: Path, corpus: str, split: str) -> dict[str, str]:
@@ -121,8 +162,15 @@ def test_a_retriever_is_trained_scored_and_submitted(
     asked = read_annotations(shown / "target" / "corpus" / "text" / "test.jsonl")
     submitted = read_predictions(tmp_path / "submission.jsonl")
     check_submission(submitted, asked)
-    assert "| fine-tuned |" in (tmp_path / "report.md").read_text()
-    again = CliRunner().invoke(pretrain_finetune.main, command).output
+    report = (tmp_path / "report.md").read_text()
+    assert "| fine-tuned |" in report
+    assert "| S8 | S6 + quality-aware resorting | 37.49 | 25.09 | 18.61 | 31.97 | 17.86 |" in report
+    results = pd.read_csv(tmp_path / "results.csv").set_index("model")
+    metrics = json.loads((tmp_path / "finetuned-scored" / "metrics.json").read_text())
+    assert results.at["fine-tuned", "mAP@0.5"] == metrics["brief"]["MR-full-mAP@0.5"]
+    # on another machine, in another way: nothing of it shapes a result
+    elsewhere = ["--set=threads=4", "--set=processes=2", "--set=device=auto"]
+    again = CliRunner().invoke(pretrain_finetune.main, [*command, *elsewhere]).output
     steps = ("pretrain", "finetune", "score-pretrained", "score-finetuned", "submit")
     assert [line for line in again.splitlines() if ": " in line] == [f"{step}: unchanged" for step in steps]
 
@@ -143,10 +191,6 @@ def test_a_training_in_two_processes_is_the_training_in_one(
     assert losses[0] != losses[1], "nothing was shared"
     # each process normalises its own part of a batch
     assert losses[1]["label"] == pytest.approx(losses[0]["label"], rel=0.02)
-    again = CliRunner().invoke(
-        pretrain_finetune.main, [*command, "--out", str(tmp_path / "1"), "--set=processes=2"]
-    )
-    assert "pretrain: settings changed: processes" in again.output
 
 
 def test_an_error_of_two_processes_is_one_line(retrieval_file: Path, tmp_path: Path) -> None:
@@ -208,14 +252,28 @@ def run_ablation(out: Path, config: Path, *arguments: str) -> list[str]:
 def test_a_row_costs_what_differs_and_a_change_what_it_concerns(ablation_file: Path, tmp_path: Path) -> None:
     said = run_ablation(tmp_path, ablation_file)
     trained = [line.split(":")[0] for line in said if "-score" not in line]
+    # with labels of one window S4 and S5 are pretrained as S2 is
     of_one_seed = ["S1-seed{}-pretrain", "S1-seed{}-finetune", "S2-seed{}-pretrain", "S4-seed{}-finetune"]
-    of_one_seed.append("S8-seed{}-finetune")
+    of_one_seed += ["S8-seed{}-pretrain", "S8-seed{}-finetune"]
     assert trained == [name.format(seed) for seed in (1, 2) for name in of_one_seed]
     report = (tmp_path / "report.md").read_text()
     (s4,) = re.findall(r"\| S4 \| refinement, dense saliency \|.*", report)
-    assert "| 33.33 |" in s4
-    assert "| 21.31 |" in s4
+    assert [cell.strip() for cell in s4.split("|")[4:-1:2]] == [f"{PUBLISHED['S4'][f]:.2f}" for f in FIGURES]
+    assert "| B1 | official baseline, CASTELLA + Clotho-Moment |  | 25.61 |" in report
+    assert "github.com/HYZ-0514" in report
     assert "| against S1 |" in report
+
+    runs, table = pd.read_csv(tmp_path / "runs.csv"), pd.read_csv(tmp_path / "table.csv")
+    assert runs[["system", "seed"]].to_numpy().tolist() == [
+        [s, n] for s in ("S1", "S4", "S5", "S8") for n in (1, 2)
+    ]
+    ours = table.set_index(["system", "figure"])
+    r1 = runs[runs["system"] == "S8"]["R1@0.5"]
+    assert ours.at[("S8", "R1@0.5"), "mean"] == pytest.approx(r1.mean(), abs=1e-3)
+    assert ours.at[("S8", "R1@0.5"), "highest_seed"] == pytest.approx(r1.max(), abs=1e-3)
+    assert ours.at[("S8", "mAP@0.75"), "published"] == 17.86
+    assert ours["mean"].isna()[("S3", "mAP")], "not asked for"
+    assert "| S8 | mAP@0.75 | 17.86 |" in (tmp_path / "table.md").read_text()
 
     assert all(line.endswith(": unchanged") for line in run_ablation(tmp_path, ablation_file))
     again = run_ablation(tmp_path, ablation_file, "--set", "finetune_settings=[train.learning_rate=1.0e-3]")
@@ -230,3 +288,28 @@ def test_systems_that_differ_in_inference_alone_share_their_weights() -> None:
     assert shared["S5"] != shared["S6"]
     by_map = [what_shapes_weights(settings_of(name, ["train.select_by=mAP"])) for name in ("S4", "S5")]
     assert by_map[0] != by_map[1], "proposals change mAP, and so the epoch that is kept"
+
+
+def test_rows_keep_their_trainings_whichever_are_asked_for(tmp_path: Path) -> None:
+    sets = {"annotations": tmp_path / "a.jsonl", "features": tmp_path / "features"}
+    both = {"train": sets, "valid": sets}
+
+    def trained(*systems: str, **changes: object) -> list[str]:
+        values = {
+            "pretrain": both,
+            "finetune": both,
+            "test": sets,
+            "systems": systems,
+            "seeds": [1],
+            **changes,
+        }
+        settings = build_config(AblationSettings, values, where="test")
+        return [step.name for step in ablation_steps(settings, tmp_path) if "score" not in step.name]
+
+    assert trained("S5") == ["S2-seed1-pretrain", "S4-seed1-finetune"]
+    assert trained("S7") == ["S3-seed1-pretrain", "S7-seed1-finetune"]
+    assert trained("S7", pretraining="shared") == ["S2-seed1-pretrain", "S7-seed1-finetune"]
+    assert trained("S5", pretrain_labels="all") == ["S4-seed1-pretrain", "S4-seed1-finetune"]
+    every = trained(*SYSTEMS)
+    assert sum("pretrain" in name for name in every) == 5
+    assert sum("finetune" in name for name in every) == 7

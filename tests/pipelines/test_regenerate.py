@@ -12,8 +12,10 @@ import distributed
 import pytest
 from click.testing import CliRunner, Result
 
+from clotho_long.core.errors import ManifestError
 from clotho_long.core.jsonl import read_lines
 from clotho_long.corpus import Corpus
+from pipelines.corpora import find_manifest
 from pipelines.regenerate import main
 from tests.builders import as_manifest, files_below, make_clotho, make_tours
 
@@ -74,7 +76,9 @@ def test_a_manifest_gives_the_corpus_that_it_was_made_from(
     whole: Path, sources: tuple[Path, Path], tmp_path: Path
 ) -> None:
     manifest = as_manifest(Corpus(whole), tmp_path / "manifest")
-    result = regenerate(tmp_path / "corpus", sources, "--set", f"manifest={manifest}", "--jobs", 1)
+    result = regenerate(
+        tmp_path / "corpus", sources, "--set", f"manifest={manifest}", "--set", "mixture=[]", "--jobs", 1
+    )
     assert result.exit_code == 0, result.output
     made, wanted = compared(tmp_path / "corpus"), compared(whole)
     # says where the recipes come from
@@ -87,7 +91,7 @@ def test_clips_whose_sources_are_gone_can_be_left_out(whole: Path, tmp_path: Pat
     clotho, tours = make_clotho(tmp_path / "clotho"), make_tours(tmp_path / "tours", TOUR_S)
     gone = next(event.event_id for recipe in Corpus(whole).recipes("train") for event in recipe.events)
     (clotho / "development" / f"{gone}.wav").unlink()
-    command = (tmp_path / "corpus", (clotho, tours), "--set", f"manifest={manifest}", "--jobs", 1)
+    command = (tmp_path / "corpus", (clotho, tours), "--set", f"manifest={manifest}", "--set", "mixture=[]")
     result = regenerate(*command)
     assert result.exit_code == 1
     assert f"1 sources differ from the manifest's: event {gone!r} (train) is missing" in result.stderr
@@ -145,3 +149,41 @@ def test_an_unknown_setting_is_named(sources: tuple[Path, Path], tmp_path: Path)
     result = regenerate(tmp_path, sources, "--set", "clips=3")
     assert result.exit_code == 2
     assert "unknown setting clips; did you mean max_clips?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "setting", ["max_clips=50", "seed=7", "preset=clotho-moment", "mixture=[clip_duration=60]"]
+)
+def test_settings_that_a_manifest_would_ignore_are_refused(tmp_path: Path, setting: str) -> None:
+    """With the settings that come with the package, which name a manifest."""
+    result = CliRunner().invoke(main, ["--out", str(tmp_path / "corpus"), "--set", setting])
+    assert result.exit_code in (1, 2)
+    key = setting.partition("=")[0]
+    assert (
+        f"a manifest has its recipes, and {key} would be ignored; set manifest=null to draw" in result.stderr
+    )
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_the_default_manifest_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for named in ("clotho-moment-long", "manifests/clotho-moment-long"):
+        assert (find_manifest(Path(named)) / "recipes" / "train.jsonl.gz").is_file()
+    own = tmp_path / "clotho-moment-long" / "recipes"
+    own.mkdir(parents=True)
+    assert find_manifest(Path("clotho-moment-long")) == Path("clotho-moment-long"), (
+        "the user's own comes first"
+    )
+    with pytest.raises(
+        ManifestError, match=r"^other: no such manifest; give a folder .* or clotho-moment-long$"
+    ):
+        find_manifest(Path("other"))
+
+
+def test_a_device_that_does_not_exist_is_refused_before_any_work(
+    sources: tuple[Path, Path], tmp_path: Path
+) -> None:
+    result = regenerate(tmp_path / "corpus", sources, "--set", "device=gpu")
+    assert result.exit_code in (1, 2)
+    assert "no device is called 'gpu'; take auto, cpu, cuda" in result.stderr
+    assert not (tmp_path / "corpus").exists()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,11 +16,9 @@ from pathlib import Path
 import pytest
 
 from clotho_long.core.errors import ConfigError, ManifestError
-from pipelines.code_version import code_version
-from pipelines.corpora import ENCODER_CODE
-from pipelines.steps import Step, fingerprint_input, run_steps
-
-CODE = ("clotho_long.core.seeds",)
+from pipelines.processes import ProcessError
+from pipelines.stamps import fingerprint_input
+from pipelines.steps import Step, run_steps
 
 
 def write(path: Path, text: str) -> None:
@@ -35,7 +35,7 @@ def make_step(name: str, folder: Path, text: str = "text", **changes: object) ->
         "action": functools.partial(write, folder / name, text),
         "outputs": (folder / name,),
         "settings": {"text": text},
-        "code": CODE,
+        "versions": {"arithmetic": 1},
     }
     return Step(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -83,27 +83,105 @@ def test_a_changed_file_of_the_users_is_named(tmp_path: Path) -> None:
     assert run(steps, tmp_path) == {"a": f"input changed: {source}"}
 
 
-def test_changed_code_is_named_by_its_module(tmp_path: Path) -> None:
+def test_a_raised_version_is_named(tmp_path: Path) -> None:
     run([make_step("a", tmp_path)], tmp_path)
-    assert run([make_step("a", tmp_path, code=("clotho_long.core.units",))], tmp_path) == {
-        "a": "code changed: clotho_long.core.units, clotho_long.core.seeds"
+    assert run([make_step("a", tmp_path, versions={"arithmetic": 2})], tmp_path) == {
+        "a": "version changed: arithmetic"
     }
 
 
-@pytest.mark.parametrize("judges", [False, True])
-def test_changed_code_deletes_what_the_step_cannot_judge(tmp_path: Path, judges: bool) -> None:
-    output = tmp_path / "a"
-    before: list[bool] = []
+def kept_aside(folder: Path, name: str) -> list[Path]:
+    """What the engine moved aside of an output, oldest first."""
+    return sorted(path for path in folder.glob(f"{name}.*") if not path.name.endswith(".calls"))
+
+
+def test_what_no_longer_fits_is_moved_aside_with_its_stamp_and_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    for text in ("one", "two", "three"):
+        run_steps([make_step("a", tmp_path, text)], tmp_path / "stamps", say=said.append)
+    assert (tmp_path / "a").read_text() == "three"
+    kept = kept_aside(tmp_path, "a")
+    assert [path.read_text() for path in kept] == ["one", "two"]
+    assert all(re.fullmatch(r"a\.\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(-2)?", path.name) for path in kept)
+    assert [line for line in said if "kept" in line] == [
+        f"a: settings changed: text; what was there is kept as {path}" for path in kept
+    ]
+    for path in kept:
+        stamp = tmp_path / "stamps" / path.name.replace("a.", "a.json.", 1)
+        assert json.loads(stamp.read_text())["settings"] == {"text": path.read_text()}
+
+
+def test_what_was_moved_aside_can_be_moved_back(tmp_path: Path) -> None:
+    for text in ("one", "two"):
+        run([make_step("a", tmp_path, text)], tmp_path)
+    (kept,) = kept_aside(tmp_path, "a")
+    kept.rename(tmp_path / "a")
+    (stamp,) = (tmp_path / "stamps").glob("a.json.*")
+    stamp.rename(tmp_path / "stamps" / "a.json")
+    assert run([make_step("a", tmp_path, "one")], tmp_path) == {"a": ""}
+
+
+def test_a_changed_input_moves_a_whole_folder_aside(tmp_path: Path) -> None:
+    output = tmp_path / "b"
 
     def make() -> None:
-        before.append(output.exists())
-        write(output, "text")
+        assert not output.exists()
+        output.mkdir()
+        (output / "checkpoint").write_text((tmp_path / "a").read_text())
 
-    step = make_step("a", tmp_path, action=make, judges=judges)
-    run([step], tmp_path)
-    run([dataclasses.replace(step, code=("clotho_long.core.units",))], tmp_path)
-    run([dataclasses.replace(step, settings={"text": "other"})], tmp_path)
-    assert before == [False, judges, False]
+    def steps(text: str) -> list[Step]:
+        return [make_step("a", tmp_path, text), make_step("b", tmp_path, action=make, after=("a",))]
+
+    run(steps("one"), tmp_path)
+    assert run(steps("two"), tmp_path)["b"] == "input changed: a"
+    (kept,) = kept_aside(tmp_path, "b")
+    assert (kept / "checkpoint").read_text() == "one"
+    assert (output / "checkpoint").read_text() == "two"
+
+
+@pytest.mark.parametrize("keeps_notes", [False, True])
+def test_outputs_without_a_stamp_are_left_only_to_an_action_that_knows_them(
+    tmp_path: Path, keeps_notes: bool
+) -> None:
+    output = tmp_path / "a"
+    output.write_text("of somebody else")
+    found: list[bool] = []
+
+    def make() -> None:
+        found.append(output.exists())
+        output.touch()
+
+    run([make_step("a", tmp_path, action=make, keeps_notes=keeps_notes)], tmp_path)
+    assert found == [keeps_notes]
+    assert len(kept_aside(tmp_path, "a")) == (not keeps_notes)
+
+
+def stamp_of_the_previous_engine(folder: Path, **settings: object) -> None:
+    """Rewrite the stamp of `a` as the engine did that named source files and the machine's settings."""
+    path = folder / "stamps" / "a.json"
+    stamp = json.loads(path.read_text())
+    del stamp["versions"]
+    stamp["settings"] |= settings
+    path.write_text(json.dumps({**stamp, "code": {"clotho_long.core.seeds": "0123456789abcdef"}}))
+
+
+def test_a_stamp_of_the_previous_engine_counts_by_settings_and_inputs(tmp_path: Path) -> None:
+    run([make_step("a", tmp_path)], tmp_path)
+    stamp_of_the_previous_engine(tmp_path, device="cuda", threads=4, processes=2)
+    assert run([make_step("a", tmp_path)], tmp_path) == {"a": ""}
+    assert run([make_step("a", tmp_path, versions={"arithmetic": 2})], tmp_path) == {
+        "a": "version changed: arithmetic"
+    }
+
+
+def with_epochs(settings: dict[str, object]) -> dict[str, object]:
+    return {"epochs": 200, **settings}
+
+
+def test_a_setting_that_is_new_in_this_release_has_its_default_in_older_stamps(tmp_path: Path) -> None:
+    run([make_step("a", tmp_path)], tmp_path)
+    step = make_step("a", tmp_path, settings={"text": "text", "epochs": 200}, today=with_epochs)
+    assert run([step], tmp_path) == {"a": ""}
 
 
 def test_a_lost_output_is_made_again(tmp_path: Path) -> None:
@@ -111,6 +189,14 @@ def test_a_lost_output_is_made_again(tmp_path: Path) -> None:
     run(steps, tmp_path)
     (tmp_path / "a").unlink()
     assert run(steps, tmp_path) == {"a": f"output is missing: {tmp_path / 'a'}"}
+
+
+def test_from_makes_a_finished_step_anew_beside_the_old_one(tmp_path: Path) -> None:
+    steps = [make_step("a", tmp_path)]
+    run(steps, tmp_path)
+    assert run(steps, tmp_path, start="a") == {"a": "asked for"}
+    assert len(kept_aside(tmp_path, "a")) == 1
+    assert (tmp_path / "a").read_text() == "text"
 
 
 def test_from_takes_earlier_steps_as_they_are_and_runs_the_named_one(tmp_path: Path) -> None:
@@ -146,7 +232,7 @@ def test_a_step_without_its_output_is_an_error_and_not_finished(tmp_path: Path) 
         assert len((tmp_path / "a.calls").read_text()) == expected
 
 
-def test_an_interrupted_step_keeps_its_part_and_a_changed_one_does_not(tmp_path: Path) -> None:
+def test_an_interrupted_step_goes_on_with_its_part_and_a_changed_one_does_not(tmp_path: Path) -> None:
     output = tmp_path / "a"
 
     def stop_half_way() -> None:
@@ -168,6 +254,22 @@ def test_an_interrupted_step_keeps_its_part_and_a_changed_one_does_not(tmp_path:
         run([dataclasses.replace(stopped, settings={"text": "other"})], tmp_path)
     run([dataclasses.replace(stopped, settings={"text": "third"}, action=look)], tmp_path)
     assert seen == [True, False]
+    assert [(path / "part").read_text() for path in kept_aside(tmp_path, "a")] == ["half", "half"]
+
+
+def test_two_pipelines_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    steps = [make_step("a", tmp_path, action=lambda: run(steps, tmp_path))]
+    with pytest.raises(ManifestError, match="another pipeline works in this folder; wait for it, or choose"):
+        run(steps, tmp_path)
+    assert run([make_step("a", tmp_path)], tmp_path) == {"a": "was interrupted, goes on"}
+
+
+def test_nothing_of_the_source_or_the_machine_is_in_a_stamp(tmp_path: Path) -> None:
+    """So that a changed comment, device or number of processes changes no step."""
+    run([make_step("a", tmp_path)], tmp_path)
+    stamp = json.loads((tmp_path / "stamps" / "a.json").read_text())
+    assert set(stamp) == {"settings", "inputs", "versions", "finished", "made", "seconds"}
+    assert stamp["settings"] == {"text": "text"}
 
 
 KILLED = """
@@ -258,14 +360,16 @@ def test_an_error_in_another_process_arrives(tmp_path: Path) -> None:
         run(steps, tmp_path, jobs=2)
 
 
-def test_the_code_behind_a_module_is_all_that_it_imports_of_ours() -> None:
-    found = code_version(["amr_model.learn.train"])
-    assert {"amr_model", "amr_model.model.decoder", "clotho_long.core.files"} <= set(found)
-    assert not any(name.startswith("pipelines") for name in found)
+def be_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_native_sources_count_as_code() -> None:
-    assert "clotho_long.features.encoders.msclap.kernel/swin.cpp" in code_version(ENCODER_CODE)
+def test_a_killed_process_of_a_step_is_one_line(tmp_path: Path) -> None:
+    steps = [make_step("a", tmp_path, action=be_killed, whole_machine=False)]
+    with pytest.raises(
+        ProcessError, match=r"^a: a process of this step was killed, often for its memory; run"
+    ):
+        run(steps, tmp_path, jobs=2)
 
 
 def test_a_cache_of_features_is_no_change_of_their_folder(tmp_path: Path) -> None:
