@@ -50,8 +50,9 @@ def settings_of(name: str, overrides: Sequence[str]) -> ExperimentConfig:
 
 def pretraining_of(name: str, overrides: Sequence[str], labels: PretrainLabels = "first") -> ExperimentConfig:
     """System `name` as it is pretrained; docs/reproducing_the_report.md says why its labels differ."""
-    recipe = ["targets.saliency_windows=first"] if labels == "first" else []
-    return settings_of(name, [*recipe, *overrides])
+    # a frame loss has no meaning without dense labels
+    first = labels == "first" and system(name).loss.frame == 0
+    return settings_of(name, [*(["targets.saliency_windows=first"] if first else []), *overrides])
 
 
 def refuse_overrides(overrides: Sequence[str], elsewhere: Mapping[str, str]) -> None:

@@ -106,17 +106,6 @@ def picture_file(_: click.Context, parameter: click.Parameter, path: Path | None
     return path
 
 
-def once_option(*names: str, required: bool = False, **settings: Any) -> Callable[[Command], Command]:
-    """An option of which a second is an error: click would take the last and say nothing."""
-
-    def only(context: click.Context, option: click.Parameter, values: tuple[Any, ...]) -> Any:
-        if len(values) > 1:
-            raise click.BadParameter(f"is given {len(values)} times; give it once", context, option)
-        return values[0] if values else None
-
-    return click.option(*names, multiple=True, required=required, callback=only, **settings)
-
-
 def set_options(command: Command) -> Command:
     """What is evaluated: a checkpoint on annotated queries with features."""
     for option in (

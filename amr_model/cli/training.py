@@ -19,7 +19,6 @@ from amr_model.cli.options import (
     chosen_device,
     cross_mask_option,
     device_option,
-    once_option,
     say,
     set_option,
 )
@@ -37,12 +36,12 @@ READ_FROM_FEATURES = ("targets.encoder", "targets.windows")
 
 
 @click.command()
-@once_option(
+@click.option(
     "--system",
     help="One of the report's systems S1 to S8, S9, or a public baseline as it was trained: "
     "lighthouse-qd_detr, lighthouse-uvcom, dcase-baseline.  [default: the settings of --init]",
 )
-@once_option("--config", "config_file", type=EXISTING_FILE, help="Settings in YAML, such as RUN/config.yml.")
+@click.option("--config", "config_file", type=EXISTING_FILE, help="Settings in YAML, such as RUN/config.yml.")
 @click.option(
     "--train",
     "train_files",
@@ -51,7 +50,7 @@ READ_FROM_FEATURES = ("targets.encoder", "targets.windows")
     type=FILE,
     help="Annotations to train on; may be repeated, to train on several corpora at once.",
 )
-@once_option("--valid", "valid_file", required=True, type=FILE, help="Annotations to select by.")
+@click.option("--valid", "valid_file", required=True, type=FILE, help="Annotations to select by.")
 @click.option(
     "--features",
     "folders",
@@ -67,13 +66,13 @@ READ_FROM_FEATURES = ("targets.encoder", "targets.windows")
     type=click.FloatRange(min=0, min_open=True, max=1000),
     help="How often an epoch draws each query of a --train: one for each, in their order.  [default: once]",
 )
-@once_option(
+@click.option(
     "--valid-features",
     type=EXISTING_FOLDER,
     help="Features of --valid, where they lie elsewhere.",
 )
-@once_option("--out", "run", required=True, type=FOLDER, help="RUN folder.")
-@once_option("--init", type=FILE, help="Start from the weights of this checkpoint (fine-tuning).")
+@click.option("--out", "run", required=True, type=FOLDER, help="RUN folder.")
+@click.option("--init", type=FILE, help="Start from the weights of this checkpoint (fine-tuning).")
 @click.option("--resume", is_flag=True, help="Go on where the run stopped.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Overrides train.epochs.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), help="Overrides train.seed.")

@@ -147,8 +147,11 @@ def _has_results(run: Path) -> bool:
 
 
 def _has_begun(last: Path) -> bool:
-    """Whether a step was made: what stopped before it has nothing to lose."""
-    state = load_checkpoint(last).training
+    """Whether a step was made: what stopped before it has nothing to lose, what cannot be read may have."""
+    try:
+        state = load_checkpoint(last).training
+    except TrainingError:
+        return True
     return state is None or state.epoch > 0 or state.step > 0
 
 

@@ -33,14 +33,15 @@ FAMILIES = (
 
 
 def check_plot_suffix(path: Path) -> None:
-    """To be asked before the work whose result is drawn.
+    """To be asked of `--plot`, before the work whose result is drawn.
 
     Raises:
         ConfigError: no picture can have such a name.
     """
     if path.suffix.lower() not in SUFFIXES:
-        named = f"no picture ends in {path.suffix!r}" if path.suffix else "the name says no kind of picture"
-        raise ConfigError(named, path, f"take one of {', '.join(SUFFIXES)}")
+        raise ConfigError(
+            f"{path.name} names no kind of picture", "--plot", f"end it in {', '.join(SUFFIXES)}"
+        )
 
 
 @cache

@@ -128,6 +128,13 @@ def fingerprint_file(path: Path, *, like: str = "") -> str:
     return compute(path.absolute(), state, not like or like.startswith(WHOLE))
 
 
+def same_fingerprint(path: Path, known: str) -> str:
+    """The fingerprint of a file: `known`, of an earlier version too, if the file still has it."""
+    if known and fingerprint_file(path, like=known) == known:
+        return known
+    return fingerprint_file(path)
+
+
 def file_state(path: Path) -> FileState | None:
     """What changes when a file does, without reading it; None if that cannot be told yet.
 

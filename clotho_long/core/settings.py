@@ -179,8 +179,14 @@ def _split(kind: Any, text: str) -> tuple[str, Any]:
 
 def _merged(kind: Any, values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     merged: dict[str, Any] = _with_units(kind, _renamed(kind, values, SET_OPTION), SET_OPTION)
+    given: dict[str, str] = {}  # setting -> how it was spelt
     for text in overrides:
         name, value = _split(kind, text)
+        spelt = text.partition("=")[0].strip()
+        if given.setdefault(name, spelt) != spelt:
+            raise ConfigError(
+                f"{name} is given twice, as {given[name]} and {spelt}", SET_OPTION, "give it once"
+            )
         section, section_kind = merged, kind
         *parents, key = name.split(".")
         for depth, parent in enumerate(parents, start=1):

@@ -79,7 +79,12 @@ class MixtureSpec:
 
     def __post_init__(self) -> None:
         require_range(self, ("clip_duration_s",), above=True, high=LONGEST_CLIP_S)
-        require_range(self, ("clip_interval_s",), low=MIN_CLIP_INTERVAL_S, high=LONGEST_CLIP_S)
+        require_range(self, ("clip_interval_s",), high=LONGEST_CLIP_S)
+        if self.clip_interval_s < MIN_CLIP_INTERVAL_S:
+            raise ConfigError(
+                f"clip_interval_s {self.clip_interval_s:g} is below {MIN_CLIP_INTERVAL_S:g}: two clips would "
+                "have one name"
+            )
         require_range(self, ("sample_rate_hz",), low=1, high=MAX_RATE_HZ)
         for name, levels in (("foreground_db", self.foreground_db), ("background_db", self.background_db)):
             if max(-levels.low, levels.high) > MAX_LEVEL_DB:

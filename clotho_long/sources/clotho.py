@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from clotho_long.audio.io import AUDIO_SUFFIXES, probe, read_mono
 from clotho_long.audio.trim import active_seconds
 from clotho_long.core.errors import AudioError, ManifestError
-from clotho_long.core.files import fingerprint_file
+from clotho_long.core.files import same_fingerprint
 from clotho_long.core.units import Decibels
 from clotho_long.sources.records import Foreground, Skipped, composed, is_utf8, not_utf8
 
@@ -102,8 +102,14 @@ def _columns(header: Sequence[str], path: Path) -> list[int]:
     return [header.index(name) for name in wanted]
 
 
-def measure_event(root: Path, found: CaptionedFile, *, trim_db: Decibels) -> Foreground | Skipped:
-    """Decode a file and find the part of it that sounds; what cannot be used is skipped with the reason."""
+def measure_event(
+    root: Path, found: CaptionedFile, *, trim_db: Decibels, known: str = ""
+) -> Foreground | Skipped:
+    """Decode a file and find the part of it that sounds; what cannot be used is skipped with the reason.
+
+    Args:
+        known: the fingerprint that an earlier scan gave it, kept if the file still has it.
+    """
     path = root / found.file
     try:
         info = probe(path)
@@ -120,7 +126,7 @@ def measure_event(root: Path, found: CaptionedFile, *, trim_db: Decibels) -> For
         event_id=found.event_id,
         split=found.split,
         file=found.file,
-        fingerprint=fingerprint_file(path),
+        fingerprint=same_fingerprint(path, known),
         sample_rate_hz=info.sample_rate_hz,
         num_channels=info.num_channels,
         length_s=length_s,

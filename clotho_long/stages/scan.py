@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from clotho_long.audio.io import Waveform, probe
 from clotho_long.audio.mix import peak_of
 from clotho_long.audio.trim import TRIM_DB
 from clotho_long.core.errors import AudioError, ConfigError, ManifestError
-from clotho_long.core.files import fingerprint, fingerprint_file, tidied
+from clotho_long.core.files import fingerprint, same_fingerprint, tidied
 from clotho_long.core.jsonl import write_records
 from clotho_long.core.records import SPLITS
 from clotho_long.core.units import Decibels, Hertz
@@ -85,11 +86,21 @@ def scan(
     tours = [tour for tour in found_tours if isinstance(tour, TourFile)]
     # a rule that does not fit is said before hours of decoding
     split_recordings([tour.background_id for tour in tours], split_rule, where=str(walking_tours))
+    known = _known_fingerprints(corpus)
     tasks: list[_Task] = [
-        _MeasureTour(root=walking_tours, found=tour, cache_dir=corpus.cache_dir) for tour in tours
+        _MeasureTour(
+            root=walking_tours, found=tour, cache_dir=corpus.cache_dir, known=known.get(tour.file, "")
+        )
+        for tour in tours
     ]
     tasks += [
-        _MeasureEvent(root=clotho, found=event, trim_db=trim_db, cache_dir=corpus.cache_dir)
+        _MeasureEvent(
+            root=clotho,
+            found=event,
+            trim_db=trim_db,
+            cache_dir=corpus.cache_dir,
+            known=known.get(event.file, ""),
+        )
         for event in events
         if isinstance(event, CaptionedFile)
     ]
@@ -145,9 +156,10 @@ class _MeasureEvent:
     found: CaptionedFile
     trim_db: Decibels
     cache_dir: Path
+    known: str = ""
 
     def measure(self) -> Measured:
-        return measure_event(self.root, self.found, trim_db=self.trim_db)
+        return measure_event(self.root, self.found, trim_db=self.trim_db, known=self.known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,13 +167,14 @@ class _MeasureTour:
     root: Path
     found: TourFile
     cache_dir: Path
+    known: str = ""
 
     def measure(self) -> Measured:
         """Decode the tour into the cache, so that its length is what can really be cut from it."""
         path = self.root / self.found.file
         try:
             info = probe(path)
-            source = SourceFile(path=path, fingerprint=fingerprint_file(path))
+            source = SourceFile(path=path, fingerprint=same_fingerprint(path, self.known))
             tour = open_waveform(decoded_background(source, SCAN_RATE_HZ, self.cache_dir))
         except AudioError as error:
             return Skipped(file=self.found.file, reason=error.problem)
@@ -211,6 +224,19 @@ def _silences(tour: Waveform) -> tuple[tuple[float, float], ...]:
     if len(tour) - 1 - last > MIN_SILENCE_S * SCAN_RATE_HZ:
         silences.append((last + 1, len(tour)))
     return tuple((start / SCAN_RATE_HZ, stop / SCAN_RATE_HZ) for start, stop in silences)
+
+
+def _known_fingerprints(corpus: Corpus) -> dict[str, str]:
+    """By file, what an earlier scan of this corpus gave: what was made of those sources is still of them."""
+    known: dict[str, str] = {}
+    for path, read in (
+        (corpus.foregrounds_file, corpus.foregrounds),
+        (corpus.backgrounds_file, corpus.backgrounds),
+    ):
+        if path.is_file():
+            with contextlib.suppress(ManifestError):  # torn: it is written anew
+                known |= {item.file: item.fingerprint for item in read()}
+    return known
 
 
 def _order(item: Foreground | Background) -> int:

@@ -117,7 +117,7 @@ def test_answers_are_drawn_and_told(tmp_path):
     plot_answers([answer, dataclasses.replace(answer, windows=())], tmp_path / "answers.png")
     assert (tmp_path / "answers.png").read_bytes().startswith(b"\x89PNG")
     assert answer.to_json()["moments"] == [{"rank": 1, "start": 61.0, "end": 63.5, "score": 0.75}]
-    assert "0:01:01.0 - 0:01:03.5   0.7500" in answer.to_text()
+    assert "1:01 - 1:03.5   0.7500" in answer.to_text()
 
 
 def test_features_that_note_their_recording_s_length_need_no_decoding(tmp_path, monkeypatch):
@@ -182,7 +182,7 @@ def test_an_empty_question_is_refused_before_anything_is_encoded(tmp_path, queri
 
 @pytest.mark.parametrize(
     ("time_s", "text"),
-    [(0.0, "0:00:00.0"), (59.96, "0:01:00.0"), (4335.0, "1:12:15.0"), (90061.25, "25:01:01.2")],
+    [(0.0, "0:00"), (59.96, "1:00"), (4335.0, "1:12:15"), (90061.25, "25:01:01.2")],
 )
 def test_times_are_told_in_hours_minutes_and_seconds(time_s, text):
     assert clock(time_s) == text

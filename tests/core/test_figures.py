@@ -19,7 +19,7 @@ def test_every_suffix_that_is_taken_can_be_drawn():
 
 @pytest.mark.parametrize("name", ["p.xyz", "p", "p.png.", ".png"])
 def test_another_name_is_refused_with_those_that_are_taken(name):
-    with pytest.raises(ConfigError, match=r"take one of \.png, \.svg, \.pdf"):
+    with pytest.raises(ConfigError, match=r"end it in \.png, \.svg, \.pdf"):
         check_plot_suffix(Path(name))
 
 

@@ -28,9 +28,9 @@ def run_ablate(folder: Path, *arguments: str) -> Result:
     ("arguments", "problem"),
     [
         (("--seeds", "1,1"), "1 is there twice"),
-        (("--seeds", "1,-2"), "'-2' is not a whole number from 0 on"),
+        (("--seeds", "1,-2"), "'-2' is not a whole number from 0 to"),
         (("--systems", "S1,S8,S1"), "S1 is there twice"),
-        (("--systems", "S12"), "no system 'S12'"),
+        (("--systems", "S12"), "no system is called 'S12'"),
         (("--device", "gpu"), "no device is called 'gpu'; take auto, cpu, cuda"),
         (("--device", "cuda:77"), "no NVIDIA GPU can be used here|there is no cuda:77"),
         (("--set", "train.seed=7"), "train.seed=7: train.seed is not for this; set seeds instead"),

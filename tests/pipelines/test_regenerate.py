@@ -175,7 +175,8 @@ def test_the_default_manifest_is_found_from_anywhere(tmp_path: Path, monkeypatch
         "the user's own comes first"
     )
     with pytest.raises(
-        ManifestError, match=r"^other: no such manifest; give a folder .* or clotho-moment-long$"
+        ManifestError,
+        match=r"^other: no such manifest; give a folder .* clotho-moment-long or clotho-moment-short$",
     ):
         find_manifest(Path("other"))
 

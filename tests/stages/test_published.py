@@ -18,6 +18,7 @@ from clotho_long.core.records import SPLITS
 from clotho_long.corpus import Corpus
 from clotho_long.recipe.lengths import castella_lengths
 from clotho_long.recipe.records import ClipRecipe
+from clotho_long.recipe.sample import QID_PENDING
 from clotho_long.recipe.spec import PRESETS
 from clotho_long.sources.clotho import FOLDER_OF_SPLIT, CaptionedFile, find_events
 from clotho_long.sources.records import Background, Foreground, Skipped
@@ -344,7 +345,7 @@ def test_planning_again_gives_the_published_manifest(published: Path, tmp_path: 
         )
         ours = read_records(MANIFESTS / preset / "recipes" / "valid.jsonl.gz", ClipRecipe)
         without_qids = [
-            dataclasses.replace(r, events=tuple(dataclasses.replace(e, qid="") for e in r.events))
+            dataclasses.replace(r, events=tuple(dataclasses.replace(e, qid=QID_PENDING) for e in r.events))
             for r in ours
         ]
         assert [recipe for recipe in drawn if recipe.events] == without_qids

@@ -163,7 +163,7 @@ def test_check_goes_on_after_whatever_it_meets(corpus: Corpus) -> None:
         (f"{recipes}:1", "dictionary"),
         (f"{recipes}:2", "recording_id"),
         (f"{recipes}:3", "not a line of JSON"),
-        (f"{annotations}:2", "malformed"),
+        (f"{annotations}:2", "not a JSON object"),
         (f"{annotations}:{len(lines) + 1}", "is missing"),
         (f"{features[0]}", "delete it and extract it again"),
         (f"{features[1]}", "delete it and"),
