@@ -28,7 +28,7 @@ from amr_model.data.rows import prepare_rows
 from amr_model.data.sets import RetrievalSet
 from amr_model.precision import matrix_products, mixed_precision
 from amr_model.tensors import Batch, Outputs
-from clotho_long.core.errors import ManifestError
+from clotho_long.core.errors import FeatureError, ManifestError
 from clotho_long.core.predictions import MAX_RANKED, Prediction
 from clotho_long.core.records import Query, ScoredMoment
 from clotho_long.core.units import Seconds
@@ -95,6 +95,16 @@ class Asker:
 
     def ask(self, rows: Features, duration_s: Seconds, texts: Sequence[Features]) -> list[Found]:
         """What each text finds in one recording of any length; features as an encoder gives them."""
+        widths = self.config.model.audio_dim, self.config.model.text_dim
+        for kind, features, width in (
+            ("audio", rows, widths[0]),
+            *(("text", text, widths[1]) for text in texts),
+        ):
+            if features.shape[1] != width:
+                raise FeatureError(
+                    f"the encoder gives {kind} features of {features.shape[1]} values; the checkpoint learnt "
+                    f"{width}; name its encoder with --encoder"
+                )
         settings = self.config.targets
         audio = prepare_rows(rows, max_rows=None, normalise=settings.audio_normalise)
         tokens = [

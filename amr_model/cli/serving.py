@@ -139,9 +139,10 @@ def _refuse_taken_port(host: str, port: int) -> None:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: no host can be called that
+        reason = error.strerror if isinstance(error, OSError) else "not the name of a host"
         raise ConfigError(
-            f"cannot listen on port {port} ({error.strerror})", host, "give another --port or --host"
+            f"cannot listen on port {port} ({reason})", host, "give another --port or --host"
         ) from None
 
 

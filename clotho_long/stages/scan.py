@@ -200,7 +200,9 @@ def _measure(task: _Task) -> Measured:
     path = task.root / task.found.file
     stat = path.stat()
     version = [SCAN_VERSION, READING_VERSION] if path.suffix.lower() in READ_ANEW else [SCAN_VERSION]
-    identity = fingerprint([*version, repr(task), stat.st_size, stat.st_mtime_ns])
+    identity = fingerprint(
+        [*version, repr(dataclasses.replace(task, known="")), stat.st_size, stat.st_mtime_ns]
+    )
     remember: Callable[[str, object], Measured] = joblib.Memory(task.cache_dir / "scan", verbose=0).cache(
         _measure_anew, ignore=["task"]
     )

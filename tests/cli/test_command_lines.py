@@ -180,9 +180,9 @@ def test_pictures_queries_and_seeds_are_checked_before_any_work(tmp_path) -> Non
         assert (status, message in errors) == (2, True), errors
     ablation = ["ablate", "--pretrain", tmp_path, "--finetune", tmp_path, "--out", tmp_path / "out"]
     for arguments, message in (
-        (["--seeds", "1,1"], "1 is named twice"),
+        (["--seeds", "1,1"], "1 is there twice"),
         (["--seeds", "-1"], "'-1' is not a whole number from 0"),
-        (["--systems", "S1, S1"], "S1 is named twice"),
+        (["--systems", "S1, S1"], "S1 is there twice"),
         (["--systems", "S0"], "no system is called 'S0'"),
         (["--device", "cuda:77"], "--device"),
         (["--set", "model.num_heads=0"], "num_heads must be at least 1"),

@@ -138,9 +138,10 @@ def test_a_mistake_in_the_file_is_the_files_though_overrides_are_given(tmp_path:
         load_config(Outer, path, ["inner.rate=3"])
 
 
-def test_the_last_override_of_a_setting_wins_however_it_is_spelled() -> None:
-    assert override(Outer(name="x"), ["length=3", "length_s=4"]).length_s == 4
-    assert override(Outer(name="x"), ["length_s=4", "length=3"]).length_s == 3
+@pytest.mark.parametrize("pair", [["length=3", "length_s=4"], ["length_s=4", "length=3"]])
+def test_an_override_in_two_spellings_is_refused(pair: list[str]) -> None:
+    with pytest.raises(ConfigError, match="is given twice"):
+        override(Outer(name="x"), pair)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -187,7 +187,7 @@ def test_a_setting_in_two_spellings_is_an_error(twice: tuple[str, str], tmp_path
     assert override(CLOTHO_MOMENT_LONG, [twice[0], twice[0]]) == override(CLOTHO_MOMENT_LONG, twice[:1])
     settings = tmp_path / "settings.yml"
     settings.write_text("clip_duration: 30\nclip_duration_s: 10\n")
-    with pytest.raises(ConfigError, match="clip_duration_s is given twice"):
+    with pytest.raises(ConfigError, match="are one setting, and both are given"):
         load_config(MixtureSpec, settings)
 
 

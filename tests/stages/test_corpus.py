@@ -356,7 +356,7 @@ def test_stats_count_and_draw(corpus: Corpus, tmp_path: Path) -> None:
     assert "CASTELLA, train: 46.5% / 31.6% / 15.3% / 6.6%" in result.output
 
 
-@pytest.mark.parametrize("name", ["corpus.xyz", "corpus"])
+@pytest.mark.parametrize("name", ["corpus.xyz", "picture"])
 def test_a_picture_of_unknown_kind_is_one_line(corpus: Corpus, tmp_path: Path, name: str) -> None:
     result = run_cli("stats", corpus.root, "--plot", tmp_path / name)
     assert result.exit_code == 2
