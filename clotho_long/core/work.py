@@ -96,7 +96,7 @@ class Workers:
             ) from None
         try:
             client = connect(self.scheduler, timeout=SCHEDULER_TIMEOUT_S)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # Dask reads an address by assertions, too, and times out in its own ways
             raise ConfigError(
                 f"no Dask scheduler answers at {self.scheduler} ({error})", "--scheduler"
             ) from None
