@@ -15,7 +15,7 @@ EXTRA_OF = {
     "gradio": "web",
     "dask": "dask",
     "distributed": "dask",
-    "msclap": "reference",
+    "msclap": "msclap",
 }
 
 

@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import Any, Protocol, TypeVar
 
 import joblib
@@ -21,6 +22,9 @@ from clotho_long.core.extras import how_to_install
 
 SCHEDULER_TIMEOUT_S = 10
 UNKNOWN = 0  # a total that is not known: progress then counts
+
+# After Ctrl-C tasks are given up, which is what was asked for.
+warnings.filterwarnings("ignore", message=r"\d+ tasks (which were|have been)", category=UserWarning)
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -129,6 +133,8 @@ def uninterrupted_start() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    # Python up to 3.12 lets the signals through again when it starts this helper, so it is started before
+    resource_tracker.ensure_running()
     # a blocked signal stays blocked in a program that is started, which a handler does not
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -166,6 +172,4 @@ def run(
             fix="run the same command again, with a smaller --jobs if it recurs; finished work is kept",
         ) from None
     finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of tasks that are given up, which is what is wanted
-            results.close()
+        results.close()

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from clotho_long.core.errors import ClothoLongError
 from clotho_long.core.files import atomic_path, is_part
@@ -101,6 +102,17 @@ def test_sigterm_to_the_command_alone_ends_its_workers_too(whole: Corpus, tmp_pa
     assert stderr.split("\n") == ["", INTERRUPTED, ""]
     wait_for_the_end_of(process.pid)
     assert not [path for path in corpus.root.rglob(".*") if is_part(path)]
+
+
+def hears_ctrl_c(_: int) -> bool:
+    return signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="this system cannot block a signal")
+def test_no_worker_hears_ctrl_c_and_the_command_does_again() -> None:
+    get_reusable_executor().shutdown()  # workers of another test were started by another program
+    assert not any(run(hears_ctrl_c, range(8), jobs=2, label="testing", unit="item"))
+    assert hears_ctrl_c(0)
 
 
 def die(number: int) -> int:
