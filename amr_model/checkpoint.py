@@ -28,7 +28,7 @@ from clotho_long.core.settings import build_config, shown, to_plain
 FORMAT = "amr-checkpoint-1"
 # Settings that no tensor's shape shows, and that weights were trained for.
 MODEL_ARITHMETIC = ("num_heads", "tef", "cross_mask", "padding", "propagation", "width_floor")
-READING = ("clip_s", "audio_normalise", "text_normalise", "windows", "encoder")
+READING = ("row_s", "audio_normalise", "text_normalise", "windows", "encoder")
 MAX_PROBLEMS = 4  # that a message lists
 
 
@@ -238,7 +238,7 @@ def check_init(
     ours, theirs = to_plain(config), to_plain(checkpoint.config)
     return {
         f"{section}.{key}": (theirs[section][key], value)
-        for section, keys in (("model", MODEL_ARITHMETIC), ("targets", READING))
+        for section, keys in (("model", MODEL_ARITHMETIC), ("features", READING))
         for key, value in ours[section].items()
         if key in keys and theirs[section][key] != value
     }

@@ -7,14 +7,14 @@ Values marked "report" are fixed by the technical report of systems S1-S8. Where
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import ConfigError
 from clotho_long.core.seeds import MAX_SEED
-from clotho_long.core.settings import build_config, require_range
+from clotho_long.core.settings import build_config, keys_of, override, require_range
 from clotho_long.features.windows import Convention
 
 # Beyond these no network was ever meant; a slip of the finger must not take the machine's memory or days.
@@ -22,6 +22,7 @@ MAX_WIDTH = 65_536
 MAX_LAYERS = 64
 MAX_COUNT = 10_000
 MAX_SECONDS = 1e6
+TimeScale: TypeAlias = Literal["features", "duration"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +113,7 @@ class LossConfig:
 
     # A cosine without temperature moves the global term only from ln B to ln B - 2; 10 is worth a try.
     sim_scale: float = 1.0
-    # clips: divide by the valid clips (the reference's size); positives: by the positive clips (about
+    # clips: divide by the valid rows (the reference's size); positives: by the positive rows (about
     # 23 times larger on CASTELLA); reference: over padding too, divided by the padded length
     sim_reduction: Literal["clips", "positives", "reference"] = "clips"
     # texts of the same recording are no negatives of each other; False is the reference
@@ -138,15 +139,15 @@ class LossConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TargetConfig:
-    """From feature files and annotations to batches: preprocessing, labels, negatives of the batch."""
+class FeatureConfig:
+    """What is read of the feature files, and how."""
 
     # Whose features these are, and where its windows lie. Training takes both from the feature files (those
     # of others do not say); prediction encodes new recordings alike.
     encoder: str = "msclap-2023"
     windows: Convention = "aligned"
 
-    clip_s: float = 1.0  # seconds per row of audio features
+    row_s: float = 1.0  # seconds per row of audio features
     audio_max: int | None = 300  # rows kept; Lighthouse's Clotho-Moment setting: 75
     # Rows that the network hears at once of a longer recording. Training notes the longest that it saw: a
     # network asked about longer stretches than it learnt on finds nothing. None: audio_max, and that is said.
@@ -155,60 +156,68 @@ class TargetConfig:
     audio_normalise: bool = True
     text_normalise: bool = True  # DCASE baseline: off
 
-    # features: targets and predictions share one scale, rows * clip_s; duration: the reference divides by
+    def __post_init__(self) -> None:
+        _require(bool(self.encoder.strip()), "encoder must be named")
+        require_range(self, ("row_s",), above=True, high=MAX_SECONDS)
+        require_range(self, ("audio_max", "stretch_rows", "text_max"), low=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetConfig:
+    """From annotations to labels, and the negatives of a batch."""
+
+    # features: targets and predictions share one scale, rows * row_s; duration: the reference divides by
     # that but multiplies by the annotated duration
-    time_scale: Literal["features", "duration"] = "features"
+    time_scale: TimeScale = "features"
     # clip: to the recording, dropped if nothing is left; keep: the reference trains on centres above 1
-    window_policy: Literal["clip", "keep"] = "clip"
-    # Windows per query; more are sampled anew each epoch. None: as many as the model has queries.
-    max_windows: int | None = None  # reference: 5
-    min_length_s: float = 0.0  # windows that are not longer are no targets
-    # all: every second inside any window is positive (report, S4 and up); first: the reference
-    saliency_windows: Literal["all", "first"] = "all"
+    moment_policy: Literal["clip", "keep"] = "clip"
+    # Moments of a query; more are sampled anew each epoch. None: as many as the model has queries.
+    max_moments: int | None = None  # reference: 5
+    min_length_s: float = 0.0  # moments that are not longer are no targets
+    # all: every second inside any moment is positive (report, S4 and up); first: the reference
+    saliency_moments: Literal["all", "first"] = "all"
     saliency_pairs: Literal["sample", "all"] = "sample"  # pairs of the margin term
-    sim_windows: Literal["all", "first"] = "all"  # first: truncated after float32 rounding, as the reference
+    sim_moments: Literal["all", "first"] = "all"  # first: truncated after float32 rounding, as the reference
     # distinct: the next item with another recording and another caption; next: the next item, whatever it is
     neg_pair: Literal["distinct", "next"] = "distinct"
 
     def __post_init__(self) -> None:
-        _require(bool(self.encoder.strip()), "encoder must be named")
-        require_range(self, ("clip_s",), above=True, high=MAX_SECONDS)
         require_range(self, ("min_length_s",), high=MAX_SECONDS)
-        require_range(self, ("audio_max", "stretch_rows", "text_max", "max_windows"), low=1)
+        require_range(self, ("max_moments",), low=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceConfig:
-    """From outputs to ranked windows."""
+    """From outputs to ranked moments."""
 
     # Who answers. decoder: its windows, as in the report. curve: moments read off the saliency of all seconds
     # (`answer.readout`). both: the decoder's windows join as candidates, which the curve scores once it is
     # calibrated; until then it answers alone.
     readout: Literal["curve", "decoder", "both"] = "decoder"
-    # report: proposals, clipping, rounding, NMS, ten windows; reference: Lighthouse's order of operations
+    # report: proposals, clipping, rounding, NMS, ten moments; reference: Lighthouse's order of operations
     procedure: Literal["report", "reference"] = "report"
     quality_power: float = 1.5  # gamma of report Eq. 3; used if the model has a quality head
-    num_windows: int | None = 10
-    min_length_s: float = 1.0  # an empty window grows to it; 0 is the reference
-    # end of the timeline: the annotated duration, or max(duration, rows * clip_s), or fixed seconds
-    clip_end: Literal["duration", "features"] | float = "duration"
+    num_moments: int | None = 10
+    min_length_s: float = 1.0  # an empty moment grows to it; 0 is the reference
+    # end of the timeline: the annotated duration, or max(duration, rows * row_s), or fixed seconds
+    timeline_end: Literal["duration", "features"] | float = "duration"
     nms_iou: float | None = None  # 0.7 with proposals; the report names NMS only together with them
     short_proposals: bool = False  # report, S5 and up
-    proposal_lengths: tuple[int, ...] = (1, 2, 3)  # clips; 46 % of CASTELLA's windows last at most 3 s
+    proposal_lengths: tuple[int, ...] = (1, 2, 3)  # rows; 46 % of CASTELLA's moments last at most 3 s
     proposal_score: float = 0.25  # report: base coefficient
     proposal_peaks: int = 5
     proposal_threshold: float = 0.5  # of saliency scaled to [0, 1]
-    proposal_distance: int = 2  # clips within which a second peak is not taken
+    proposal_distance: int = 2  # rows within which a second peak is not taken
 
     def __post_init__(self) -> None:
         require_range(self, ("quality_power", "proposal_score"))
         require_range(self, ("min_length_s",), high=MAX_SECONDS)
-        require_range(self, ("num_windows",), low=1)
+        require_range(self, ("num_moments",), low=1)
         require_range(self, ("nms_iou", "proposal_threshold"), high=1)
         require_range(self, ("proposal_peaks",), low=1, high=MAX_COUNT)
         require_range(self, ("proposal_distance",), high=MAX_COUNT)
-        if not isinstance(self.clip_end, str):
-            require_range(self, ("clip_end",), above=True)
+        if not isinstance(self.timeline_end, str):
+            require_range(self, ("timeline_end",), above=True)
         possible = self.proposal_lengths and all(1 <= length <= MAX_COUNT for length in self.proposal_lengths)
         _require(bool(possible), f"proposal_lengths must be whole numbers from 1 to {MAX_COUNT}")
 
@@ -246,30 +255,46 @@ class ExperimentConfig:
     system: str = "S1"  # a name for logs; nothing depends on it
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    features: FeatureConfig = dataclasses.field(default_factory=FeatureConfig)
     targets: TargetConfig = dataclasses.field(default_factory=TargetConfig)
     inference: InferenceConfig = dataclasses.field(default_factory=InferenceConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
 
     # old name -> today's, dotted: settings, overrides and checkpoints of earlier versions keep loading
-    RENAMED: ClassVar[Mapping[str, str]] = {}
+    RENAMED: ClassVar[Mapping[str, str]] = {
+        "targets.encoder": "features.encoder",
+        "targets.windows": "features.windows",
+        "targets.clip_s": "features.row_s",
+        "targets.audio_max": "features.audio_max",
+        "targets.stretch_rows": "features.stretch_rows",
+        "targets.text_max": "features.text_max",
+        "targets.audio_normalise": "features.audio_normalise",
+        "targets.text_normalise": "features.text_normalise",
+        "targets.window_policy": "targets.moment_policy",
+        "targets.max_windows": "targets.max_moments",
+        "targets.saliency_windows": "targets.saliency_moments",
+        "targets.sim_windows": "targets.sim_moments",
+        "inference.num_windows": "inference.num_moments",
+        "inference.clip_end": "inference.timeline_end",
+    }
 
     def __post_init__(self) -> None:
         similar = self.model.refiner == "cim" or self.loss.similarity == 0
         _require(similar, "loss.similarity needs model.refiner: cim")
         _require(self.model.quality_head or self.loss.quality == 0, "loss.quality needs model.quality_head")
-        every = self.targets.saliency_windows == "all"
-        _require(self.loss.frame == 0 or every, "loss.frame needs targets.saliency_windows: all")
+        every = self.targets.saliency_moments == "all"
+        _require(self.loss.frame == 0 or every, "loss.frame needs targets.saliency_moments: all")
 
     @property
-    def max_windows(self) -> int:
-        """Windows of one query that become targets: never more than there are queries to match."""
-        return self.targets.max_windows or self.model.num_queries
+    def max_moments(self) -> int:
+        """Moments of one query that become targets: never more than there are queries to match."""
+        return self.targets.max_moments or self.model.num_queries
 
 
 # The parts of the report's table (one column each), and ours, as settings over the baseline.
 PARTS: dict[str, dict[str, dict[str, Any]]] = {
     "refinement": {"model": {"refiner": "cim"}, "loss": {"similarity": 0.5}},
-    "dense_saliency": {"targets": {"saliency_windows": "all"}},
+    "dense_saliency": {"targets": {"saliency_moments": "all"}},
     "short_proposals": {"inference": {"short_proposals": True, "nms_iou": 0.7}},
     "boundary_loss": {"loss": {"boundary": 0.05}},
     "quality": {"model": {"quality_head": True}, "loss": {"quality": 1.0}},
@@ -299,11 +324,38 @@ def system(name: str) -> ExperimentConfig:
     """
     if name not in SYSTEMS:
         raise ConfigError(f"no system {name!r}", "--system", f"take one of {', '.join(SYSTEMS)}")
-    values: dict[str, Any] = {"system": name, "targets": {"saliency_windows": "first"}}
+    values: dict[str, Any] = {"system": name, "targets": {"saliency_moments": "first"}}
     for part in SYSTEMS[name]:
         for section, settings in PARTS[part].items():
             values[section] = values.get(section, {}) | settings
     return build_config(ExperimentConfig, values, where=name)
+
+
+# What a trained network can still be told: how features are read, how its outputs become answers, how many
+# queries are answered together. Everything else is in its weights, and setting it would change nothing.
+SETTABLE = (
+    "inference",
+    "features",
+    "targets.time_scale",
+    "train.valid_batch_size",
+    "train.precision",
+)
+
+
+def override_answering(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentConfig:
+    """The settings of a trained network with those overrides that may still change.
+
+    Raises:
+        ConfigError: an override is malformed, or concerns what the weights were trained with.
+    """
+    for key in keys_of(type(config), overrides):
+        if not any(key == name or key.startswith(f"{name}.") for name in SETTABLE):
+            raise ConfigError(
+                f"{key} was settled by training",
+                "--set",
+                f"what can be set here: {', '.join(SETTABLE)}",
+            )
+    return override(config, overrides)
 
 
 def _require(holds: bool, otherwise: str) -> None:

@@ -1,6 +1,6 @@
 """What passes between data, network and losses: tensors with their shapes.
 
-Sizes: B items (a query and its recording), L padded clips, T padded tokens, J padded moments, P pairs,
+Sizes: B items (a query and its recording), L padded rows, T padded tokens, J padded moments, P pairs,
 Q decoder queries, N decoder layers. Masks are True on real positions, which come first. Where several
 processes share a batch, each reads B of its G items, and the texts of all; alone, B is G.
 """
@@ -55,11 +55,11 @@ class Targets:
 
     spans_cxw: Tensor  # [B, J, 2] float32, centre and width; 0 on padding
     spans_mask: Tensor  # [B, J] bool
-    saliency: Tensor  # [B, L] float32, 1 on clips that answer the query
-    saliency_positives: Tensor  # [B, P] int64, clips
-    saliency_negatives: Tensor  # [B, P] int64, clips
+    saliency: Tensor  # [B, L] float32, 1 on rows that answer the query
+    saliency_positives: Tensor  # [B, P] int64, rows
+    saliency_negatives: Tensor  # [B, P] int64, rows
     saliency_pairs_mask: Tensor  # [B, P] bool; all False where a side is empty
-    similarity: Tensor  # [B, L] float32, 1 on clips that should resemble the text
+    similarity: Tensor  # [B, L] float32, 1 on rows that should resemble the text
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> Targets:
         """A copy on `device`."""
@@ -77,7 +77,7 @@ class Outputs:
     negative_index: Tensor | None = None  # [B] int64, the text that was used, or NO_NEGATIVE
     quality: Tensor | None = None  # [B, Q] in (0, 1); None without a quality head
     sim_global: Tensor | None = None  # [G, G] cosine of audio (row) and text (column); None without cim
-    sim_local: Tensor | None = None  # [B, L] cosine of each clip and the item's text; None without cim
+    sim_local: Tensor | None = None  # [B, L] cosine of each row and the item's text; None without cim
     centre_spread: Tensor | None = None  # [2] of text and audio, see `refine.centre_spread`; evaluation only
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> Outputs:

@@ -58,7 +58,7 @@ def _answerer(
         network=network,
         config=override(
             config,
-            [f"targets.stretch_rows={stretch_rows}", f"inference.readout={readout}", *overrides],
+            [f"features.stretch_rows={stretch_rows}", f"inference.readout={readout}", *overrides],
         ),
         device=torch.device("cpu"),
         calibration=calibration,

@@ -67,7 +67,7 @@ def main(checkpoint: Path, out: Path, minutes: float, chunk: int, places: int, j
     torch.set_num_threads(jobs)
     corpus = long_recordings(out, minutes * 60, jobs)
     network, config = load_model(checkpoint, torch.device("cpu"))
-    config = override(config, [f"targets.stretch_rows={chunk}"])
+    config = override(config, [f"features.stretch_rows={chunk}"])
     queries = read_annotations(corpus.annotations_file("test"))
     audio = FeatureStore.open(corpus.features_dir, kind="audio")
     text = FeatureStore.open(corpus.features_dir, kind="text")

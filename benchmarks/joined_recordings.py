@@ -144,7 +144,7 @@ def figures_of(asked: Sequence[Asked], min_score: float | None) -> dict[str, str
                 qid=one.query.qid,
                 query=one.query.query,
                 recording_id=one.query.recording_id,
-                windows=one.answer.moments[:MAX_RANKED],
+                moments=one.answer.moments[:MAX_RANKED],
             )
             for one in present
         ],

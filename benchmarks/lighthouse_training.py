@@ -99,7 +99,7 @@ def lighthouse_options(corpus: Path, run: Path, config: ExperimentConfig) -> dic
         "eval_log_filepath": str(run / "val.log"), "eval_split_name": "val", "eval_epoch_interval": 1,
         "train_path": str(corpus / "text" / "train.jsonl"), "eval_path": str(corpus / "text" / "valid.jsonl"),
         "v_feat_dirs": None, "v_feat_types": None, "ctx_mode": "audio_tef", "clip_length": 1,
-        "max_windows": config.targets.max_windows,
+        "max_windows": config.targets.max_moments,
         "a_feat_dirs": [str(features / "clap")], "a_feat_types": "clap", "max_a_l": 300,
         "t_feat_dir": str(features / "clap_text"), "t_feat_dir_pretrain_eval": None,
         "hidden_dim": model.hidden_dim, "nheads": model.num_heads, "dim_feedforward": model.feedforward_dim,

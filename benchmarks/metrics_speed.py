@@ -80,7 +80,7 @@ def main() -> None:
             qid=line["qid"],
             query=line["query"],
             recording_id=line["vid"],
-            windows=tuple((a, b, s) for a, b, s in line["pred_relevant_windows"]),
+            moments=tuple((a, b, s) for a, b, s in line["pred_relevant_windows"]),
         )
         for line in predictions
     ]

@@ -85,10 +85,10 @@ def figures(asker: Asker, test: RetrievalSet, elsewhere: RetrievalSet) -> list[s
 
 def noting_stretch(config: ExperimentConfig, corpus: Path) -> ExperimentConfig:
     """The settings with the stretch that the network learnt on, for checkpoints that do not say."""
-    if config.targets.stretch_rows is not None:
+    if config.features.stretch_rows is not None:
         return config
     train = RetrievalSet.load(corpus / "text" / "train.jsonl", corpus / "features", config)
-    return override(config, [f"targets.stretch_rows={int(train.num_rows.max())}"])
+    return override(config, [f"features.stretch_rows={int(train.num_rows.max())}"])
 
 
 if __name__ == "__main__":

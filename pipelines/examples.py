@@ -21,7 +21,7 @@ from clotho_long.stages.mixtures import MixtureTask, mixture_tasks, render_mixtu
 from pipelines.report import FOUND_IOU, Example
 from pipelines.runs import PREDICTIONS, Asked, LabelledSet, ask
 
-SHOWN_WINDOWS = 5
+SHOWN_MOMENTS = 5
 SOUND_RATE_HZ = 16_000  # speech quality is enough to tell sounds apart, at a quarter of the bytes
 SPECTROGRAM_COLUMNS = 700
 
@@ -69,7 +69,7 @@ def choose_examples(
                 recording_id=query.recording_id,
                 duration_s=query.duration_s,
                 truth=tuple((m.onset_s, m.offset_s) for m in query.moments),
-                predicted=predictions[qid].windows[:SHOWN_WINDOWS],
+                predicted=predictions[qid].moments[:SHOWN_MOMENTS],
                 first_iou=iou_of[qid],
                 hit=iou_of[qid] >= FOUND_IOU,
                 saliency=saliency_of[place[qid]],

@@ -52,7 +52,7 @@ def pretraining_of(name: str, overrides: Sequence[str], labels: PretrainLabels =
     """System `name` as it is pretrained; docs/reproducing_the_report.md says why its labels differ."""
     # a frame loss has no meaning without dense labels
     first = labels == "first" and system(name).loss.frame == 0
-    return settings_of(name, [*(["targets.saliency_windows=first"] if first else []), *overrides])
+    return settings_of(name, [*(["targets.saliency_moments=first"] if first else []), *overrides])
 
 
 def refuse_overrides(overrides: Sequence[str], elsewhere: Mapping[str, str]) -> None:
@@ -164,11 +164,11 @@ def score_run(
 def reading(config: ExperimentConfig, features_of: LabelledSet) -> ExperimentConfig:
     """The settings with the encoder that made these features, where the features say it."""
     facts = features_made_by(features_of.features, read_annotations(features_of.annotations))
-    return build_over(config, {"targets": facts}, where=str(features_of.features))
+    return build_over(config, {"features": facts}, where=str(features_of.features))
 
 
 def _refuse_other_encoder(init: Path, config: ExperimentConfig, train_on: LabelledSet) -> None:
-    before, now = load_checkpoint(init).config.targets, config.targets
+    before, now = load_checkpoint(init).config.features, config.features
     if before.encoder != now.encoder:
         raise FeatureError(
             f"the features were made with encoder {now.encoder}, {init} has learnt to read {before.encoder}",

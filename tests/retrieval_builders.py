@@ -8,17 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from clotho_long.core.predictions import Prediction
 from clotho_long.core.records import Moment, Query
 from clotho_long.features.files import AUDIO_KEY, TEXT_KEY, audio_file, text_file
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 GOLDEN = Path(__file__).parent / "golden" / "lighthouse"
-CASTELLA = SHARED / "published" / "castella"
-
-needs_castella = pytest.mark.skipif(not CASTELLA.is_dir(), reason="no published labels beside the repository")
+CASTELLA = Path(__file__).parent / "golden" / "castella"
 
 
 def make_query(
@@ -40,7 +36,7 @@ def make_query(
 
 def make_prediction(qid: str = "q1", windows: Iterable[Sequence[float]] = ((2.0, 5.0, 0.9),)) -> Prediction:
     return Prediction(
-        qid=qid, query="a dog barks", recording_id="r1", windows=tuple((a, b, s) for a, b, s in windows)
+        qid=qid, query="a dog barks", recording_id="r1", moments=tuple((a, b, s) for a, b, s in windows)
     )
 
 

@@ -86,7 +86,7 @@ def calibrate(asker: Asker, data: RetrievalSet, *, seed: int) -> Calibration:
         if elsewhere is not None:
             others, theirs = _drawn(elsewhere.queries, plain.answers(elsewhere), seed)
             queries, found = queries + others, found + theirs
-    return fit(known(queries, found, row_s=asker.config.targets.clip_s, decoder=decoder))
+    return fit(known(queries, found, row_s=asker.config.features.row_s, decoder=decoder))
 
 
 def _drawn(queries: Sequence[Query], found: Sequence[Found], seed: int) -> tuple[list[Query], list[Found]]:

@@ -70,13 +70,13 @@ def _that_fit(answers: Sequence[Answer]) -> Sequence[Answer]:
 
 def _height(answer: Answer) -> float:
     """Of a panel, in inches."""
-    rows = max(1, min(len(answer.windows), MAX_ROWS))
+    rows = max(1, min(len(answer.moments), MAX_ROWS))
     return MARGIN_IN + ROW_IN * rows + LINE_IN * len(_title(answer).splitlines())
 
 
 def _title(answer: Answer) -> str:
     """What was asked, of which recording, and how much of the answer is not shown."""
-    hidden = len(answer.windows) - MAX_ROWS
+    hidden = len(answer.moments) - MAX_ROWS
     name = wrapped(answer.recording.name, TITLE_LETTERS - 30, max_lines=1)
     note = f"  ({name}; {hidden} more moments are not drawn)" if hidden > 0 else f"  ({name})"
     return wrapped(answer.query, TITLE_LETTERS) + "\n" + note.strip()
@@ -85,7 +85,7 @@ def _title(answer: Answer) -> str:
 def _draw(axes: Axes, answer: Answer, picture: object) -> None:
     from matplotlib.patheffects import withStroke
 
-    windows = answer.windows[:MAX_ROWS]
+    windows = answer.moments[:MAX_ROWS]
     whole = (0.0, answer.duration_s, max(1, len(windows)) + 0.5, 0.5)
     axes.imshow(picture, extent=whole, aspect="auto", cmap="gray")  # type: ignore[arg-type]
     margin_s = LABEL_SHARE * answer.duration_s

@@ -1,7 +1,7 @@
-"""From a model's outputs to ranked windows in seconds, for a whole batch at once.
+"""From a model's outputs to ranked moments in seconds, for a whole batch at once.
 
 `report`: the technical report's procedure (quality in the score, short proposals, clipping, rounding, NMS,
-ten windows). `reference`: Lighthouse d095eaa, `training/evaluate.py`, `postprocessing.py`, digit for digit.
+ten moments). `reference`: Lighthouse d095eaa, `training/evaluate.py`, `postprocessing.py`, digit for digit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from amr_model.config import InferenceConfig, TargetConfig
+from amr_model.config import InferenceConfig, TimeScale
 from amr_model.spans import cxw_to_xx
 from amr_model.tensors import Outputs
 from clotho_long.core.errors import ManifestError
@@ -27,25 +27,27 @@ Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
 
 
-def rank_windows(
+def rank_moments(
     outputs: Outputs,
     *,
     durations_s: Sequence[Seconds],
     num_rows: Integers,
     inference: InferenceConfig,
-    targets: TargetConfig,
+    row_s: Seconds,
+    time_scale: TimeScale = "features",
 ) -> list[tuple[ScoredMoment, ...]]:
-    """The scored windows of each item, best first.
+    """The scored moments of each item, best first.
 
     Args:
         num_rows: valid audio rows of each item.
-        targets: its `time_scale` and `clip_s` say what a fraction of the timeline is worth.
+        row_s: seconds of a row.
+        time_scale: what a fraction of the timeline is worth, see `TargetConfig`.
 
     Raises:
         ManifestError: the outputs are not finite.
     """
     duration = np.asarray(durations_s, dtype=np.float64)
-    features_s = num_rows * targets.clip_s
+    features_s = num_rows * row_s
     scores, spans_xx = (
         _scores(outputs, inference.quality_power),
         cxw_to_xx(outputs.spans_cxw[-1]).float().cpu(),
@@ -54,42 +56,42 @@ def rank_windows(
         raise ManifestError(
             "the model's outputs are not finite", "checkpoint", "train it again, or take another"
         )
-    scale_s = features_s if targets.time_scale == "features" else duration
-    end_s = _clip_end(inference, duration, features_s)
+    scale_s = features_s if time_scale == "features" else duration
+    end_s = _timeline_end(inference, duration, features_s)
     if inference.procedure == "reference":
         # float32 throughout, as the order of operations of the reference implies
-        windows = (spans_xx * torch.as_tensor(scale_s, dtype=torch.float32)[:, None, None]).numpy()
+        moments = (spans_xx * torch.as_tensor(scale_s, dtype=torch.float32)[:, None, None]).numpy()
         return [
-            _reference(item, score, float(end), targets.clip_s, inference.num_windows)
-            for item, score, end in zip(windows, scores, end_s, strict=True)
+            _reference(item, score, float(end), row_s, inference.num_moments)
+            for item, score, end in zip(moments, scores, end_s, strict=True)
         ]
-    windows = spans_xx.double().numpy() * scale_s[:, None, None]
+    moments = spans_xx.double().numpy() * scale_s[:, None, None]
     valid = np.ones(scores.shape, dtype=bool)
     if inference.short_proposals:
         saliency = outputs.saliency.float().cpu().double().numpy()
         short, share, exists = short_proposals(saliency, num_rows, inference)
-        windows = np.concatenate([windows, short * targets.clip_s], axis=1)
+        moments = np.concatenate([moments, short * row_s], axis=1)
         # at most a quarter of the best decoder score: a proposal never comes first
         top = inference.proposal_score * scores.max(axis=1, keepdims=True)
         scores = np.concatenate([scores, top * share], axis=1)
         valid = np.concatenate([valid, exists], axis=1)
-    windows = fit_windows(windows, end_s, grid_s=targets.clip_s, min_length_s=inference.min_length_s)
-    return _listed(*_ranked(windows, scores, valid, inference))
+    moments = fit_moments(moments, end_s, grid_s=row_s, min_length_s=inference.min_length_s)
+    return _listed(*_ranked(moments, scores, valid, inference))
 
 
 def short_proposals(
     saliency: Floats, num_rows: Integers, inference: InferenceConfig
 ) -> tuple[Floats, Floats, Booleans]:
-    """Windows of one, two and three clips around the peaks of each item's saliency.
+    """Moments of one, two and three rows around the peaks of each item's saliency.
 
     Args:
-        saliency: [item, clip], any scale; clips from num_rows on are padding.
+        saliency: [item, row], any scale; rows from num_rows on are padding.
     Returns:
-        windows [item, peak * length, 2] in clips, their mean saliency scaled to [0, 1] [item, peak * length],
+        moments [item, peak * length, 2] in rows, their mean saliency scaled to [0, 1] [item, peak * length],
         and which of them exist.
     """
-    num_items, num_clips = saliency.shape
-    real = np.arange(num_clips) < num_rows[:, None]
+    num_items, num_columns = saliency.shape
+    real = np.arange(num_columns) < num_rows[:, None]
     low = np.where(real, saliency, np.inf).min(axis=1, keepdims=True)
     high = np.where(real, saliency, -np.inf).max(axis=1, keepdims=True)
     rises = high > low  # a flat curve has no peaks
@@ -103,7 +105,7 @@ def short_proposals(
     to_the_left = before[items, peaks] > after[items, peaks]
     starts, lengths = [], np.array(inference.proposal_lengths)
     for length in inference.proposal_lengths:
-        # an odd window is centred on its peak, an even one leans to the higher neighbour
+        # an odd moment is centred on its peak, an even one leans to the higher neighbour
         lean = (length % 2 == 0) & ~to_the_left
         starts.append(peaks - length // 2 + lean)
     start = np.stack(starts, axis=2).reshape(num_items, -1)
@@ -115,24 +117,24 @@ def short_proposals(
     )
     mean = (sums[items, end] - sums[items, start]) / np.maximum(end - start, 1)
     share = np.clip(mean, 0.0, 1.0)  # differences of sums may pass the bounds by rounding
-    windows = np.stack([start, end], axis=2).astype(np.float64)
-    return windows, share, exists.repeat(len(inference.proposal_lengths), axis=1)
+    moments = np.stack([start, end], axis=2).astype(np.float64)
+    return moments, share, exists.repeat(len(inference.proposal_lengths), axis=1)
 
 
-def fit_windows(windows: Floats, end_s: Floats, *, grid_s: Seconds, min_length_s: Seconds) -> Floats:
-    """Clip to the recording, round to the grid (halves to even), and let no window be empty.
+def fit_moments(moments: Floats, end_s: Floats, *, grid_s: Seconds, min_length_s: Seconds) -> Floats:
+    """Clip to the recording, round to the grid (halves to even), and let no moment be empty.
 
     A second application changes nothing. Every edge lies on the grid, except the end of a recording that is
     shorter than one step of it.
 
     Args:
-        windows: [item, window, 2] seconds.
+        moments: [item, moment, 2] seconds.
         end_s: [item] where the timeline ends.
-        min_length_s: what an empty window grows to; 0 leaves it empty.
+        min_length_s: what an empty moment grows to; 0 leaves it empty.
     """
     whole = np.floor(end_s / grid_s) * grid_s
     end = np.where(whole > 0, whole, end_s)[:, None]
-    rounded = np.rint(np.clip(windows, 0.0, end_s[:, None, None]) / grid_s) * grid_s
+    rounded = np.rint(np.clip(moments, 0.0, end_s[:, None, None]) / grid_s) * grid_s
     onset, offset = np.moveaxis(np.minimum(rounded, end[:, :, None]), 2, 0)
     empty = offset <= onset
     grown = np.minimum(onset + min_length_s, end)
@@ -141,36 +143,36 @@ def fit_windows(windows: Floats, end_s: Floats, *, grid_s: Seconds, min_length_s
     return np.stack([onset, offset], axis=2)
 
 
-def suppress(windows: Floats, valid: Booleans, threshold: float) -> Booleans:
-    """Greedy non-maximum suppression: which windows stay, [item, window].
+def suppress(moments: Floats, valid: Booleans, threshold: float) -> Booleans:
+    """Greedy non-maximum suppression: which moments stay, [item, moment].
 
-    A window is dropped if its IoU with a kept one listed before it exceeds the threshold.
+    A moment is dropped if its IoU with a kept one listed before it exceeds the threshold.
 
     Args:
-        windows: [item, window, 2], best first.
-        valid: [item, window], False on padding.
+        moments: [item, moment, 2], best first.
+        valid: [item, moment], False on padding.
     """
-    a, b = windows[:, :, None], windows[:, None]
+    a, b = moments[:, :, None], moments[:, None]
     inter = np.clip(np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0]), 0, None)
     union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - inter
     too_close = inter > threshold * union
     kept = valid.copy()
-    for place in range(windows.shape[1]):
-        kept &= ~(too_close[:, place] & kept[:, place, None]) | (np.arange(windows.shape[1]) <= place)
+    for place in range(moments.shape[1]):
+        kept &= ~(too_close[:, place] & kept[:, place, None]) | (np.arange(moments.shape[1]) <= place)
     return kept
 
 
 def _highest_peaks(
     scaled: Floats, candidates: Booleans, inference: InferenceConfig
 ) -> tuple[Integers, Booleans]:
-    """[item, peak] clips, highest first (the earlier of equals), none close to a higher one; which exist."""
-    left, clips = candidates.copy(), np.arange(scaled.shape[1])
+    """[item, peak] rows, highest first (the earlier of equals), none close to a higher one; which exist."""
+    left, rows = candidates.copy(), np.arange(scaled.shape[1])
     peaks = np.zeros((len(scaled), inference.proposal_peaks), dtype=np.int64)
     exists = np.zeros(peaks.shape, dtype=bool)
     for place in range(inference.proposal_peaks):
         peak = np.where(left, scaled, -np.inf).argmax(axis=1)
         peaks[:, place], exists[:, place] = peak, left.any(axis=1)
-        left &= np.abs(clips - peak[:, None]) > inference.proposal_distance
+        left &= np.abs(rows - peak[:, None]) > inference.proposal_distance
     return peaks, exists
 
 
@@ -183,48 +185,48 @@ def _scores(outputs: Outputs, quality_power: float) -> Floats:
     return result
 
 
-def _clip_end(inference: InferenceConfig, duration_s: Floats, features_s: Floats) -> Floats:
-    if inference.clip_end == "duration":
+def _timeline_end(inference: InferenceConfig, duration_s: Floats, features_s: Floats) -> Floats:
+    if inference.timeline_end == "duration":
         return duration_s
-    if inference.clip_end == "features":
+    if inference.timeline_end == "features":
         return np.maximum(duration_s, features_s)
-    return np.full(duration_s.shape, float(inference.clip_end))
+    return np.full(duration_s.shape, float(inference.timeline_end))
 
 
 def _ranked(
-    windows: Floats, scores: Floats, valid: Booleans, inference: InferenceConfig
+    moments: Floats, scores: Floats, valid: Booleans, inference: InferenceConfig
 ) -> tuple[Floats, Floats, Booleans]:
     """Windows and scores in order of score, and which of them are answers."""
     order = np.argsort(np.where(valid, -scores, np.inf), axis=1, kind="stable")
-    windows = np.take_along_axis(windows, order[:, :, None], axis=1)
+    moments = np.take_along_axis(moments, order[:, :, None], axis=1)
     scores, valid = np.take_along_axis(scores, order, axis=1), np.take_along_axis(valid, order, axis=1)
     if inference.nms_iou is not None:
-        valid = suppress(windows, valid, inference.nms_iou)
-    if inference.num_windows is not None:
-        valid &= valid.cumsum(axis=1) <= inference.num_windows
-    return windows, scores, valid
+        valid = suppress(moments, valid, inference.nms_iou)
+    if inference.num_moments is not None:
+        valid &= valid.cumsum(axis=1) <= inference.num_moments
+    return moments, scores, valid
 
 
-def _listed(windows: Floats, scores: Floats, valid: Booleans) -> list[tuple[ScoredMoment, ...]]:
+def _listed(moments: Floats, scores: Floats, valid: Booleans) -> list[tuple[ScoredMoment, ...]]:
     return [
         tuple(
             ScoredMoment(onset, offset, float(f"{score:.4f}"))
             for (onset, offset), score, keep in zip(*item, strict=True)
             if keep
         )
-        for item in zip(windows.tolist(), scores.tolist(), valid.tolist(), strict=True)
+        for item in zip(moments.tolist(), scores.tolist(), valid.tolist(), strict=True)
     ]
 
 
 def _reference(
-    windows: npt.NDArray[np.float32], scores: Floats, end_s: float, clip_s: Seconds, num_windows: int | None
+    moments: npt.NDArray[np.float32], scores: Floats, end_s: float, row_s: Seconds, num_moments: int | None
 ) -> tuple[ScoredMoment, ...]:
     """One item as Lighthouse does it: decimals by formatting, then clipping, then rounding."""
     order = np.argsort(-scores, kind="stable")
-    rows = [[float(f"{value:.4f}") for value in (*windows[i].tolist(), scores[i])] for i in order]
+    rows = [[float(f"{value:.4f}") for value in (*moments[i].tolist(), scores[i])] for i in order]
     bounds = np.clip(np.array(rows, dtype=np.float32)[:, :2], 0, end_s)
-    rounded = np.rint(bounds / np.float32(clip_s)) * np.float32(clip_s)
+    rounded = np.rint(bounds / np.float32(row_s)) * np.float32(row_s)
     return tuple(
         ScoredMoment(float(onset), float(offset), float(f"{np.float32(row[2]):.4f}"))
         for (onset, offset), row in zip(rounded, rows, strict=True)
-    )[:num_windows]
+    )[:num_moments]

@@ -9,7 +9,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ from amr_model.answer.pictures import plot_answers as plot_answers
 from amr_model.answer.readout import ReadoutConfig
 from amr_model.answer.run import Asker, distinct_moments
 from amr_model.answer.stretches import Curve
-from amr_model.config import ExperimentConfig
+from amr_model.checkpoint import load_calibrated
+from amr_model.config import ExperimentConfig, override_answering
 from amr_model.tensors import Batch, Outputs
 from clotho_long.audio.choice import SoundChoice
 from clotho_long.audio.io import Waveform, probe, stream_mono, write_audio
@@ -52,7 +53,7 @@ class Answer:
     recording: Path
     query: str
     duration_s: Seconds
-    windows: tuple[ScoredMoment, ...]
+    moments: tuple[ScoredMoment, ...]
     presence: float | None = None  # probability that the recording holds it at all; None: not calibrated
     curve: Curve | None = dataclasses.field(default=None, repr=False, compare=False)  # [row] logits
 
@@ -66,7 +67,7 @@ class Answer:
             "presence": self.presence,
             "moments": [
                 {"rank": rank, "start": moment.onset_s, "end": moment.offset_s, "score": moment.score}
-                for rank, moment in enumerate(self.windows, start=1)
+                for rank, moment in enumerate(self.moments, start=1)
             ],
             **({} if made_by is None else {"made_by": dict(made_by)}),
         }
@@ -75,11 +76,20 @@ class Answer:
         """The answer for people: a heading and a line for each moment."""
         held = "" if self.presence is None else f"  (in this recording: {100 * self.presence:.0f} %)"
         lines = [f"{self.recording}: {self.query}{held}"]
-        for moment in self.windows:
+        for moment in self.moments:
             lines.append(f"  {clock(moment.onset_s)} - {clock(moment.offset_s)}   {moment.score:.4f}")
-        if not self.windows:
+        if not self.moments:
             lines.append("  nothing found")
         return "\n".join(lines) + "\n"
+
+
+class FoundMoment(NamedTuple):
+    """A moment that answers a sentence, and the recording that holds it."""
+
+    onset_s: Seconds
+    offset_s: Seconds
+    score: float
+    recording: Path
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,15 +114,27 @@ class Retriever:
     def find(
         self,
         recording: Path | str,
+        query: str,
+        *,
+        top: int | None = MAX_RANKED,
+        min_score: float | None = None,
+    ) -> list[FoundMoment]:
+        """The moments of a recording that a sentence describes, best first; arguments as `answers`."""
+        (answer,) = self.answers(recording, query, num_moments=top, min_score=min_score)
+        return [FoundMoment(*moment, answer.recording) for moment in answer.moments]
+
+    def answers(
+        self,
+        recording: Path | str,
         queries: Sequence[str] | str,
         *,
-        num_windows: int | None = MAX_RANKED,
+        num_moments: int | None = MAX_RANKED,
         min_score: float | None = None,
     ) -> list[Answer]:
         """Answer each query, or the one, for a recording of any length and format.
 
         Args:
-            num_windows: moments of an answer; None for all.
+            num_moments: moments of an answer; None for all.
             min_score: moments below are left out; None for the calibrated one, if there is one.
 
         Raises:
@@ -122,11 +144,11 @@ class Retriever:
         """
         recording, queries = Path(recording), each_query(queries)
         heard = self.hear(recording)
-        return self.answer(recording, heard, queries, num_windows=num_windows, min_score=min_score)
+        return self.answer(recording, heard, queries, num_moments=num_moments, min_score=min_score)
 
     def hear(self, recording: Path, *, on_heard: Callable[[Seconds], None] = lambda heard_s: None) -> Encoded:
         """Encode a recording; errors as `find`. `on_heard` is told how many seconds are encoded."""
-        windows = self.config.targets.windows
+        windows = self.config.features.windows
         return encode_recording(recording, self.encoder, windows, self.sound, on_heard=on_heard)
 
     def answer(
@@ -135,7 +157,7 @@ class Retriever:
         encoded: Encoded,
         queries: Sequence[str] | str,
         *,
-        num_windows: int | None = MAX_RANKED,
+        num_moments: int | None = MAX_RANKED,
         min_score: float | None = None,
     ) -> list[Answer]:
         """Answer each query for a recording that was heard before; arguments and errors as `find`.
@@ -158,9 +180,9 @@ class Retriever:
                 recording=recording,
                 query=query,
                 duration_s=encoded.duration_s,
-                windows=distinct_moments(
+                moments=distinct_moments(
                     [moment for moment in answer.moments if moment.score >= least],
-                    limit=num_windows,
+                    limit=num_moments,
                     most=DISTINCT,
                 ),
                 presence=answer.presence,
@@ -181,6 +203,32 @@ class Retriever:
         return self.calibration.min_score if self.calibration is not None and by_curve else 0.0
 
 
+def load_retriever(
+    checkpoint: Path,
+    device: torch.device,
+    *,
+    encoder: str | None = None,
+    weights: Path | None = None,
+    settings: Sequence[str] = (),
+    sound: SoundChoice | None = None,
+) -> Retriever:
+    """A checkpoint, ours or a public one, with its encoder; arguments as `amr_model.load`.
+
+    Raises:
+        ConfigError, TrainingError, FeatureError: as `load_calibrated`, `override_answering` and the encoder.
+    """
+    network, config, calibration = load_calibrated(checkpoint, device)
+    config = override_answering(config, settings)
+    return Retriever(
+        network=network,
+        config=config,
+        encoder=listener_for(config, name=encoder, weights=weights, device=device).load(),
+        device=device,
+        sound=sound or SoundChoice(),
+        calibration=calibration,
+    )
+
+
 def each_query(queries: Sequence[str] | str) -> Sequence[str]:
     """The queries, checked before anything is encoded; one text is one query, not its letters.
 
@@ -198,7 +246,7 @@ def listener_for(
     config: ExperimentConfig, *, name: str | None, weights: Path | None, device: torch.device
 ) -> EncoderChoice:
     """The encoder whose features a model reads, or the one called `name`."""
-    chosen = name or config.targets.encoder
+    chosen = name or config.features.encoder
     return EncoderChoice(name=chosen, weights=weights, device=encoder_device(chosen, str(device)))
 
 
@@ -272,7 +320,7 @@ def answer_rows(
     network: Callable[[Batch], Outputs],
     config: ExperimentConfig,
     *,
-    num_windows: int | None = MAX_RANKED,
+    num_moments: int | None = MAX_RANKED,
     device: torch.device | None = None,
     calibration: Calibration | None = None,
 ) -> tuple[ScoredMoment, ...]:
@@ -282,7 +330,7 @@ def answer_rows(
         config=config,
         device=device or torch.device("cpu"),
         calibration=calibration,
-        num_moments=num_windows,
+        num_moments=num_moments,
     )
     return asker.ask(rows, duration_s, [text])[0].moments
 
@@ -296,17 +344,17 @@ def cut_moments(
     """
     choice = sound or SoundChoice()
     rate_hz = probe(answer.recording, track=choice.track).sample_rate_hz
-    pieces: list[list[Waveform]] = [[] for _ in answer.windows]
+    pieces: list[list[Waveform]] = [[] for _ in answer.moments]
     start = 0
     for block in stream_mono(answer.recording, channels=choice.channels, track=choice.track):
-        for place, moment in enumerate(answer.windows):
+        for place, moment in enumerate(answer.moments):
             low, high = (round(edge * rate_hz) - start for edge in (moment.onset_s, moment.offset_s))
             if low < len(block) and high > 0:
                 pieces[place].append(block[max(low, 0) : high].copy())
         start += len(block)
     return [
         _write_cut(folder, f"{prefix}{answer.recording.stem}", rank, window, piece, rate_hz)
-        for rank, (window, piece) in enumerate(zip(answer.windows, pieces, strict=True), start=1)
+        for rank, (window, piece) in enumerate(zip(answer.moments, pieces, strict=True), start=1)
         if piece
     ]
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from amr_model.answer.calibration import Calibration, presence_of
-from amr_model.answer.ranking import fit_windows, rank_windows
+from amr_model.answer.ranking import fit_moments, rank_moments
 from amr_model.answer.readout import ReadoutConfig, distinct, read_out
 from amr_model.answer.stretches import Curve, StretchAnswer, join, merge, stretch_starts
 from amr_model.config import ExperimentConfig
@@ -105,7 +105,7 @@ class Asker:
                     f"the encoder gives {kind} features of {features.shape[1]} values; the checkpoint learnt "
                     f"{width}; name its encoder with --encoder"
                 )
-        settings = self.config.targets
+        settings = self.config.features
         audio = prepare_rows(rows, max_rows=None, normalise=settings.audio_normalise)
         tokens = [
             prepare_rows(text, max_rows=settings.text_max, normalise=settings.text_normalise)
@@ -122,7 +122,7 @@ class Asker:
         """
         size = stretch_rows(self.config)
         starts = [0] if len(audio) <= size + SPARE_ROWS else stretch_starts(len(audio), size)
-        row_s = self.config.targets.clip_s
+        row_s = self.config.features.row_s
         asked = [(text, start) for text in texts for start in starts]
         outputs: list[Found] = []
         for batch in _cut(asked, self.config.train.valid_batch_size):
@@ -157,12 +157,13 @@ class Asker:
         curves = [row[:count] for row, count in zip(saliency, num_rows, strict=True)]
         windows: Sequence[tuple[ScoredMoment, ...]] = [()] * len(curves)
         if self.config.inference.readout != "curve":
-            windows = rank_windows(
+            windows = rank_moments(
                 outputs,
                 durations_s=durations_s,
                 num_rows=num_rows,
                 inference=self.config.inference,
-                targets=self.config.targets,
+                row_s=self.config.features.row_s,
+                time_scale=self.config.targets.time_scale,
             )
         elif not all(np.isfinite(curve).all() for curve in curves):
             raise ManifestError(
@@ -174,12 +175,12 @@ class Asker:
         self, pieces: Sequence[Found], starts: Sequence[int], num_rows: int, duration_s: Seconds
     ) -> Found:
         """One recording from its stretches."""
-        row_s = self.config.targets.clip_s
+        row_s = self.config.features.row_s
         stretches = [
             StretchAnswer(
                 onset_s=start * row_s if start > 0 else float("-inf"),
                 offset_s=(start + len(piece.curve)) * row_s if start != starts[-1] else float("inf"),
-                windows=tuple(
+                moments=tuple(
                     ScoredMoment(m.onset_s + start * row_s, m.offset_s + start * row_s, m.score)
                     for m in piece.moments
                 ),
@@ -187,7 +188,7 @@ class Asker:
             for start, piece in zip(starts, pieces, strict=True)
         ]
         whole = Found(
-            moments=merge(stretches, grid_s=row_s, num_windows=self.num_moments),
+            moments=merge(stretches, grid_s=row_s, num_moments=self.num_moments),
             curve=join([piece.curve for piece in pieces], starts, num_rows),
         )
         return self._read([whole], [duration_s])[0]
@@ -202,11 +203,11 @@ class Asker:
             moments = read_out(
                 curves,
                 self.readout,
-                row_s=self.config.targets.clip_s,
+                row_s=self.config.features.row_s,
                 proposals=[np.array([m[:2] for m in windows]).reshape(-1, 2) for windows in joining],
             )
             moments = [
-                _inside(found, duration_s, self.config.targets.clip_s)
+                _inside(found, duration_s, self.config.features.row_s)
                 for found, duration_s in zip(moments, durations_s, strict=True)
             ]
         presence = [None] * len(curves) if self.calibration is None else presence_of(curves, self.calibration)
@@ -232,7 +233,7 @@ def predict_set(
         config=config,
         device=data.device,
         calibration=calibration,
-        num_moments=config.inference.num_windows,
+        num_moments=config.inference.num_moments,
     )
     return as_predictions(data.queries, asker.answers(data))
 
@@ -240,19 +241,19 @@ def predict_set(
 def as_predictions(queries: Sequence[Query], found: Sequence[Found]) -> list[Prediction]:
     """What is written: the moments of each query."""
     return [
-        Prediction(qid=query.qid, query=query.query, recording_id=query.recording_id, windows=answer.moments)
+        Prediction(qid=query.qid, query=query.query, recording_id=query.recording_id, moments=answer.moments)
         for query, answer in zip(queries, found, strict=True)
     ]
 
 
 def stretch_rows(config: ExperimentConfig) -> int:
-    """Rows that the network is asked about at once: what it learnt on, see `TargetConfig.stretch_rows`."""
-    targets = config.targets
-    if targets.stretch_rows is None:
-        rows = targets.audio_max or STRETCH_ROWS
+    """Rows that the network is asked about at once: what it learnt on, see `FeatureConfig.stretch_rows`."""
+    features = config.features
+    if features.stretch_rows is None:
+        rows = features.audio_max or STRETCH_ROWS
         _say_assumed(rows, config.system)
         return rows
-    return min(targets.stretch_rows, targets.audio_max or targets.stretch_rows)
+    return min(features.stretch_rows, features.audio_max or features.stretch_rows)
 
 
 def distinct_moments(
@@ -268,8 +269,8 @@ def distinct_moments(
 def _say_assumed(rows: int, system: str) -> None:
     """Once for each model: what is assumed about it."""
     logger.info(
-        "%s does not say on how long recordings it learnt: %d rows are taken (targets.audio_max); "
-        "longer ones are heard in stretches of it. --set targets.stretch_rows=N says better",
+        "%s does not say on how long recordings it learnt: %d rows are taken (features.audio_max); "
+        "longer ones are heard in stretches of it. --set features.stretch_rows=N says better",
         system,
         rows,
     )
@@ -282,7 +283,7 @@ def _inside(
     if all(moment.offset_s <= duration_s for moment in moments):
         return moments
     spans = np.array([[moment[:2] for moment in moments]], dtype=np.float64)
-    (fitted,) = fit_windows(spans, np.array([duration_s]), grid_s=row_s, min_length_s=row_s)
+    (fitted,) = fit_moments(spans, np.array([duration_s]), grid_s=row_s, min_length_s=row_s)
     return tuple(
         ScoredMoment(float(onset), float(offset), moment.score)
         for (onset, offset), moment in zip(fitted, moments, strict=True)

@@ -33,7 +33,7 @@ class StretchAnswer:
 
     onset_s: Seconds  # of the stretch; minus infinity where the recording begins
     offset_s: Seconds  # plus infinity where it ends
-    windows: tuple[ScoredMoment, ...]
+    moments: tuple[ScoredMoment, ...]
 
 
 def stretch_starts(num_rows: int, size: int) -> list[int]:
@@ -65,7 +65,7 @@ def join(curves: Sequence[Curve], starts: Sequence[int], num_rows: int) -> Curve
 
 
 def merge(
-    stretches: Sequence[StretchAnswer], *, grid_s: Seconds, num_windows: int | None
+    stretches: Sequence[StretchAnswer], *, grid_s: Seconds, num_moments: int | None
 ) -> tuple[ScoredMoment, ...]:
     """The windows of all stretches as one answer, best first.
 
@@ -80,7 +80,7 @@ def merge(
         for onset_s, offset_s, score in found
     ]
     spans = np.array([moment[:2] for moment in rounded]).reshape(-1, 2)
-    kept = distinct(spans, limit=num_windows, most=DUPLICATE_IOU, overlap="union")
+    kept = distinct(spans, limit=num_moments, most=DUPLICATE_IOU, overlap="union")
     return tuple(rounded[place] for place in kept)
 
 
@@ -91,7 +91,7 @@ def _with_other_views(stretches: Sequence[StretchAnswer], place: int) -> list[Sc
         stretch for stretch in stretches if stretch.onset_s < own.offset_s and stretch.offset_s > own.onset_s
     ]
     result = []
-    for window in own.windows:
+    for window in own.moments:
         views = [stretch for stretch in near if _holds(stretch, window)]
         if not views:  # too long for any of them
             result.append(window)
@@ -109,7 +109,7 @@ def _fused(window: ScoredMoment, views: Sequence[StretchAnswer]) -> ScoredMoment
     """The mean over the stretches of the best window of each that means the same."""
     same = []
     for stretch in views:
-        theirs = [other for other in stretch.windows if _holds(stretch, other)]
+        theirs = [other for other in stretch.moments if _holds(stretch, other)]
         agreeing = [other for other in theirs if iou(window, other) >= SAME_MOMENT_IOU]
         if agreeing:
             same.append(max(agreeing, key=lambda other: other.score))

@@ -35,7 +35,7 @@ def check_submission(predictions: Sequence[Prediction], queries: Sequence[Query]
 
 def _check_windows(prediction: Prediction, query: Query) -> None:
     where = f"submission, qid {prediction.qid}"
-    windows = prediction.windows
+    windows = prediction.moments
     if prediction.recording_id != query.recording_id:
         raise ManifestError(f"answers for {prediction.recording_id}, not {query.recording_id}", where)
     if not 1 <= len(windows) <= MAX_RANKED:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from clotho_long.core.devices import DEVICE_HELP, find_device
-from clotho_long.core.errors import ConfigError
 from clotho_long.core.figures import check_plot_suffix
-from clotho_long.core.settings import keys_of, override
 
 if TYPE_CHECKING:
     import torch
 
-    from amr_model.config import ExperimentConfig
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -35,20 +32,6 @@ def device_option(command: Command) -> Command:
         show_default=True,
         help=DEVICE_HELP,
     )(command)
-
-
-# What a trained network can still be told: how features are read, how its outputs become answers, how many
-# queries are answered together. Everything else is in its weights, and setting it would change nothing.
-SETTABLE = (
-    "inference",
-    *(
-        f"targets.{name}"
-        for name in ("encoder", "windows", "clip_s", "audio_max", "stretch_rows", "text_max")
-    ),
-    *(f"targets.{name}" for name in ("audio_normalise", "text_normalise", "time_scale")),
-    "train.valid_batch_size",
-    "train.precision",
-)
 
 
 def set_option(command: Command) -> Command:
@@ -70,22 +53,6 @@ def cross_mask_option(command: Command) -> Command:
         help="Of a public checkpoint: `reference` if it was trained with the baselines' mixed attention "
         "masks, `item` since their correction in October 2026.  [default: reference]",
     )(command)
-
-
-def override_answering(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentConfig:
-    """The settings of a trained network with those overrides that may still change.
-
-    Raises:
-        ConfigError: an override is malformed, or concerns what the weights were trained with.
-    """
-    for key in keys_of(type(config), overrides):
-        if not any(key == name or key.startswith(f"{name}.") for name in SETTABLE):
-            raise ConfigError(
-                f"{key} was settled by training",
-                "--set",
-                f"what can be set here: {', '.join(SETTABLE)}",
-            )
-    return override(config, overrides)
 
 
 def one_query(text: str) -> str:

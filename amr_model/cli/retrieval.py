@@ -19,7 +19,6 @@ from amr_model.cli.options import (
     cross_mask_option,
     device_option,
     one_query,
-    override_answering,
     picture_file,
     set_option,
 )
@@ -115,6 +114,7 @@ def predict(
         read_encoded,
     )
     from amr_model.checkpoint import load_calibrated
+    from amr_model.config import override_answering
     from clotho_long.audio.choice import SoundChoice
     from clotho_long.core.work import Workers
     from clotho_long.features.recordings import audio_files, search
@@ -141,7 +141,7 @@ def predict(
     if features_dir is not None:
         there = search(paths, sound=sound)
         workers = Workers(jobs=jobs, watch=watch)
-        failed = encode_into(features_dir, there.recordings, chosen, config.targets.windows, workers)
+        failed = encode_into(features_dir, there.recordings, chosen, config.features.windows, workers)
         problems = [*there.problems, *failed]
         left_out = {problem.item for problem in failed}
         ids = {path: name for path, name in there.ids.items() if name not in left_out}
@@ -157,7 +157,7 @@ def predict(
     for recording in watch(recordings, total=len(recordings), label="listening", unit="recording"):
         try:
             answers = retriever.answer(
-                recording, hear(recording), queries, num_windows=top, min_score=min_score
+                recording, hear(recording), queries, num_moments=top, min_score=min_score
             )
         except AudioError as error:  # the others are answered all the same
             lines.append(str(error))
@@ -236,7 +236,7 @@ def _write_curves(answers: Sequence[Answer], file: Path, retriever: Retriever) -
         [answer.query for answer in answers],
         [answer.curve for answer in answers if answer.curve is not None],
         readout=retriever.readout,
-        row_s=retriever.config.targets.clip_s,
+        row_s=retriever.config.features.row_s,
     )
 
 

@@ -16,7 +16,6 @@ from amr_model.cli.options import (
     chosen_device,
     cross_mask_option,
     device_option,
-    override_answering,
     say,
     set_option,
     set_options,
@@ -257,7 +256,7 @@ def submit(
     check_submission(predictions, data.queries)
     count = write_predictions(out, predictions)
     write_json(out.with_suffix(".made_of.json"), _made_of(checkpoint, data))
-    click.echo(f"{out}: {count} queries, {sum(len(p.windows) for p in predictions)} windows, checked")
+    click.echo(f"{out}: {count} queries, {sum(len(p.moments) for p in predictions)} windows, checked")
 
 
 def _load(
@@ -275,7 +274,7 @@ def _load(
     """The queries of an annotation file and a checkpoint that is ready to answer them."""
     from amr_model.answer.run import Asker
     from amr_model.checkpoint import load_calibrated
-    from amr_model.config import InferenceConfig
+    from amr_model.config import InferenceConfig, override_answering
     from amr_model.data.sets import RetrievalSet
 
     where = chosen_device(device, jobs)
@@ -296,7 +295,7 @@ def _load(
         config=config,
         device=where,
         calibration=calibration,
-        num_moments=config.inference.num_windows,
+        num_moments=config.inference.num_moments,
     )
     return data, asker
 

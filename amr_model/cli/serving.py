@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from amr_model.cli.options import FILE, chosen_device, device_option, override_answering, set_option
+from amr_model.cli.options import FILE, chosen_device, device_option, set_option
 from clotho_long.core.command_line import common_options, set_up_logging, sound_options
 from clotho_long.core.errors import ConfigError
 from clotho_long.core.extras import require_package
@@ -82,32 +82,21 @@ def serve(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being stopped is an end like Ctrl-C
     with scratch_folder() as folder, contextlib.suppress(KeyboardInterrupt):
         _settle_gradio(folder)
-        from amr_model.answer.retriever import Retriever, listener_for
-        from amr_model.checkpoint import load_calibrated
+        from amr_model.answer.retriever import load_retriever
         from amr_model.web.guard import LOOPBACK
         from amr_model.web.listener import Listener
         from amr_model.web.page import serving
         from clotho_long.audio.choice import SoundChoice
 
         where = chosen_device(device, jobs)
-        network, config, calibration = load_calibrated(checkpoint, where)
-        config = override_answering(config, overrides)
-        ears = listener_for(config, name=encoder, weights=weights, device=where).load()
+        sound = SoundChoice(channels=channels, track=track)
+        retriever = load_retriever(
+            checkpoint, where, encoder=encoder, weights=weights, settings=overrides, sound=sound
+        )
         if host not in LOOPBACK:
             click.echo(f"warning: whoever reaches {host} can use this page; there is no password", err=True)
-        sound = SoundChoice(channels=channels, track=track)
-        listener = Listener(
-            Retriever(
-                network=network,
-                config=config,
-                encoder=ears,
-                device=where,
-                sound=sound,
-                calibration=calibration,
-            )
-        )
         with serving(
-            listener,
+            Listener(retriever),
             host=host,
             port=port,
             folder=folder,

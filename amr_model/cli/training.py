@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from amr_model.public.renaming import CrossMask
 
 # Settings that training takes from the files of features, and not from who names them.
-READ_FROM_FEATURES = ("targets.encoder", "targets.windows")
+READ_FROM_FEATURES = ("features.encoder", "features.windows")
 
 
 @click.command()
@@ -320,7 +320,7 @@ def _reading(config: ExperimentConfig, corpora: Sequence[CorpusFiles]) -> Experi
                     corpus.features,
                     "extract one of them anew: a model reads features of one kind",
                 )
-    return build_over(config, {"targets": facts}, where="the features of --train")
+    return build_over(config, {"features": facts}, where="the features of --train")
 
 
 @contextlib.contextmanager

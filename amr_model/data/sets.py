@@ -17,23 +17,24 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from amr_model.config import ExperimentConfig, TargetConfig
+from amr_model.config import ExperimentConfig, FeatureConfig
 from amr_model.data.collate import collate
 from amr_model.data.corpora import Corpus, CorpusFiles, drawn_queries, joined
 from amr_model.data.rows import Indices, PaddedRows, Rows
 from amr_model.data.sources import Source
-from amr_model.data.targets import TargetTable, WindowCounts
+from amr_model.data.targets import MomentCounts, TargetTable
 from amr_model.tensors import NO_NEGATIVE, Batch, Targets
 from clotho_long.core.annotations import read_annotations as read_annotations  # loads no torch where it is
 from clotho_long.core.errors import FeatureError, ManifestError
 from clotho_long.core.records import Query
 from clotho_long.core.seeds import generator
+from clotho_long.core.units import Seconds
 from clotho_long.features.files import Features
 from clotho_long.features.store import FeatureStore
 from clotho_long.features.windows import same_places
 
 DEVICE_SHARE = 0.5  # of the free memory of a device that features may take; the network needs the rest
-BATCHES_PER_CHUNK = 20  # of similar lengths: larger chunks save padding, smaller ones shuffle better
+BATCHES_PER_SORT = 20  # of similar lengths: more save padding, fewer shuffle better
 
 ALL = slice(None)  # the part of a batch where one process does it all
 
@@ -46,14 +47,15 @@ class LoadReport:
     recordings: int
     moments: int
     without_moments: int  # queries
-    other_length: int  # recordings whose rows * clip_s is not the annotated duration
-    largest_difference_s: float  # rows * clip_s minus duration, the largest in size, with its sign
+    other_length: int  # recordings whose rows * row_s is not the annotated duration
+    largest_difference_s: float  # rows * row_s minus duration, the largest in size, with its sign
     cut_recordings: int  # longer than audio_max rows
     cut_queries: int  # longer than text_max tokens
-    windows: WindowCounts
+    moment_counts: MomentCounts
 
     def lines(self) -> list[str]:
         """The report for people, one fact a line; facts of count 0 are left out."""
+        counts = self.moment_counts
         facts = {
             f"{self.without_moments} queries without a moment: all background": self.without_moments,
             f"{self.other_length} recordings whose features are not as long as annotated "
@@ -61,9 +63,9 @@ class LoadReport:
             f"{self.cut_recordings} recordings longer than audio_max rows (training hears their start, "
             "answers come from all of them)": self.cut_recordings,
             f"{self.cut_queries} queries cut to text_max tokens": self.cut_queries,
-            f"{self.windows.past_recording} windows end after the recording": self.windows.past_recording,
-            f"{self.windows.past_features} windows end after the features": self.windows.past_features,
-            f"{self.windows.dropped} windows dropped, nothing of them is left": self.windows.dropped,
+            f"{counts.past_recording} moments end after the recording": counts.past_recording,
+            f"{counts.past_features} moments end after the features": counts.past_features,
+            f"{counts.dropped} moments dropped, nothing of them is left": counts.dropped,
         }
         head = f"{self.queries} queries, {self.moments} moments, {self.recordings} recordings"
         return [head, *(fact for fact, count in facts.items() if count)]
@@ -104,7 +106,7 @@ class RetrievalSet:
             device: where batches are needed; the features lie there too if they fit.
             corpora: what the queries were joined of, if of several.
         """
-        targets = config.targets
+        features = config.features
         self._corpora = tuple(corpora) or (Corpus(queries=queries, audio=audio, text=text),)
         self.queries = tuple(queries)
         self.device = device or torch.device("cpu")
@@ -114,17 +116,21 @@ class RetrievalSet:
         captions = [query.query.strip().lower() for query in queries]
         code = {caption: at for at, caption in enumerate(dict.fromkeys(captions))}
         self._caption = np.array([code[caption] for caption in captions], dtype=np.int64)
-        self._distinct = targets.neg_pair == "distinct"
+        self._distinct = config.targets.neg_pair == "distinct"
         self._audio = PaddedRows(
-            audio, self._recording_ids, config.model.audio_dim, targets.audio_max, targets.audio_normalise
+            audio, self._recording_ids, config.model.audio_dim, features.audio_max, features.audio_normalise
         )
         qids = tuple(query.qid for query in queries)
-        self._text = PaddedRows(text, qids, config.model.text_dim, targets.text_max, targets.text_normalise)
+        self._text = PaddedRows(text, qids, config.model.text_dim, features.text_max, features.text_normalise)
         self.num_rows = self._audio.lengths[self._recording]
         self._table = TargetTable(
-            self.queries, self.num_rows.tolist(), targets, max_windows=config.max_windows
+            self.queries,
+            self.num_rows.tolist(),
+            config.targets,
+            row_s=features.row_s,
+            max_moments=config.max_moments,
         )
-        self.report = self._describe(targets)
+        self.report = self._describe(features.row_s)
         if self._audio.num_bytes + self._text.num_bytes < DEVICE_SHARE * _free_bytes(self.device):
             self._audio.move(self.device)
             self._text.move(self.device)
@@ -189,12 +195,12 @@ class RetrievalSet:
         order = rng.permutation(drawn_queries(self._corpora, seed, epoch))
         if not by_length:
             return _cut(order, batch_size)
-        chunks = _cut(order, batch_size * BATCHES_PER_CHUNK)
-        # sorted within chunks, stable: equal lengths keep their random order
+        parts = _cut(order, batch_size * BATCHES_PER_SORT)
+        # sorted within parts, stable: equal lengths keep their random order
         batches = [
             batch
-            for chunk in chunks
-            for batch in _cut(chunk[np.argsort(self.num_rows[chunk], kind="stable")], batch_size)
+            for part in parts
+            for batch in _cut(part[np.argsort(self.num_rows[part], kind="stable")], batch_size)
         ]
         return [batches[place] for place in rng.permutation(len(batches))]
 
@@ -278,7 +284,7 @@ class RetrievalSet:
         of all of them."""
         rows = torch.from_numpy(indices[part]).to(targets.saliency.device)
         length = int(self.num_rows[indices].max())
-        windows = max(int(self._table.num_windows[indices].max()), 1)
+        windows = max(int(self._table.num_moments[indices].max()), 1)
         return Targets(
             spans_cxw=targets.spans_cxw[rows, :windows],
             spans_mask=targets.spans_mask[rows, :windows],
@@ -297,9 +303,9 @@ class RetrievalSet:
         for indices in self.epoch_batches(batch_size=batch_size, seed=seed, epoch=epoch, by_length=by_length):
             yield self.batch(indices), self.batch_targets(targets, indices)
 
-    def _describe(self, targets: TargetConfig) -> LoadReport:
+    def _describe(self, row_s: Seconds) -> LoadReport:
         annotated = np.array([query.duration_s for query in self.queries])
-        difference = self._audio.full_lengths[self._recording] * targets.clip_s - annotated
+        difference = self._audio.full_lengths[self._recording] * row_s - annotated
         differs = {
             recording: value
             for recording, value in zip(self._recording.tolist(), difference.tolist(), strict=True)
@@ -314,7 +320,7 @@ class RetrievalSet:
             largest_difference_s=max(differs.values(), key=abs, default=0.0),
             cut_recordings=int((self._audio.full_lengths > self._audio.lengths).sum()),
             cut_queries=int((self._text.full_lengths > self._text.lengths).sum()),
-            windows=self._table.counts,
+            moment_counts=self._table.counts,
         )
 
 
@@ -345,7 +351,7 @@ def _open(files: CorpusFiles, config: ExperimentConfig) -> Corpus:
                 folder,
                 f"extract them with the model's encoder, or train with model.{kind}_dim={store.dim}",
             )
-    _check_maker(audio.made_by, config.targets, folder)
+    _check_maker(audio.made_by, config.features, folder)
     return Corpus(queries=queries, audio=audio, text=text, files=files, made_by=audio.made_by)
 
 
@@ -357,14 +363,14 @@ def _maker(made_by: Mapping[str, Any]) -> dict[str, str]:
     return {fact: value for fact, value in facts.items() if isinstance(value, str) and value}
 
 
-def _check_maker(made_by: Mapping[str, Any], targets: TargetConfig, features_dir: Path) -> None:
+def _check_maker(made_by: Mapping[str, Any], reading: FeatureConfig, features_dir: Path) -> None:
     for fact, value in _maker(made_by).items():
-        expected = getattr(targets, fact)
+        expected = getattr(reading, fact)
         if not (same_places(value, expected) if fact == "windows" else value == expected):
             raise FeatureError(
                 f"the features were made with {fact} {value}, the model reads {fact} {expected}",
                 features_dir,
-                f"extract them anew, or set targets.{fact}={value} to train on them",
+                f"extract them anew, or set features.{fact}={value} to train on them",
             )
 
 

@@ -1,8 +1,8 @@
 """From moments in seconds to what the losses compare with: spans, saliency labels and pairs, labels
 of similarity.
 
-Everything of a set of queries is built once; what is drawn anew each epoch (pairs of clips, and windows of
-queries that have more than `max_windows`) hangs on (seed, epoch, qid), so neither order nor batch moves it.
+Everything of a set of queries is built once; what is drawn anew each epoch (pairs of rows, and moments of
+queries that have more than `max_moments`) hangs on (seed, epoch, qid), so neither order nor batch moves it.
 
 The reference is Lighthouse d095eaa, `training/dataset.py` (spans, saliency) and `uvcom.py` (similarity).
 """
@@ -22,40 +22,42 @@ from amr_model.tensors import Targets
 from clotho_long.core.records import Query
 from clotho_long.core.units import Seconds
 
-PAIRS = 2  # positive and negative clips drawn for the margin term of the saliency loss
+PAIRS = 2  # positive and negative rows drawn for the margin term of the saliency loss
 
-Windows = npt.NDArray[np.float64]  # [window, 2] onset and offset in seconds
-Labels = npt.NDArray[np.bool_]  # [clip]
+Edges = npt.NDArray[np.float64]  # [moment, 2] onset and offset in seconds
+Labels = npt.NDArray[np.bool_]  # [row]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class WindowCounts:
-    """What the window policy did to the annotated windows of one query, or of a set."""
+class MomentCounts:
+    """What the moment policy did to the annotated moments of one query, or of a set."""
 
-    past_recording: int = 0  # windows that end after the annotated duration
-    past_features: int = 0  # windows that end after the last feature row
-    dropped: int = 0  # windows of which nothing is left, and empty ones
+    past_recording: int = 0  # moments that end after the annotated duration
+    past_features: int = 0  # moments that end after the last feature row
+    dropped: int = 0  # moments of which nothing is left, and empty ones
 
-    def __add__(self, other: WindowCounts) -> WindowCounts:
-        return WindowCounts(
+    def __add__(self, other: MomentCounts) -> MomentCounts:
+        return MomentCounts(
             past_recording=self.past_recording + other.past_recording,
             past_features=self.past_features + other.past_features,
             dropped=self.dropped + other.dropped,
         )
 
 
-def usable_windows(query: Query, num_rows: int, config: TargetConfig) -> tuple[Windows, WindowCounts]:
-    """The windows of a query that can be targets, in the order listed, and what became of the rest.
+def usable_moments(
+    query: Query, num_rows: int, config: TargetConfig, *, row_s: Seconds
+) -> tuple[Edges, MomentCounts]:
+    """The moments of a query that can be targets, in the order listed, and what became of the rest.
 
     `clip` cuts them to the features and drops what is not longer than `min_length_s`; `keep` keeps them all,
     so that centres and edges may lie above 1.
     """
     listed = np.array([(m.onset_s, m.offset_s) for m in query.moments], dtype=np.float64).reshape(-1, 2)
-    end_s = num_rows * config.clip_s
+    end_s = num_rows * row_s
     clipped = np.clip(listed, 0.0, end_s)
     lasting = clipped[:, 1] - clipped[:, 0] > config.min_length_s
-    keep = config.window_policy == "keep"
-    counts = WindowCounts(
+    keep = config.moment_policy == "keep"
+    counts = MomentCounts(
         past_recording=int((listed[:, 1] > query.duration_s).sum()),
         past_features=int((listed[:, 1] > end_s).sum()),
         dropped=0 if keep else int((~lasting).sum()),
@@ -63,43 +65,43 @@ def usable_windows(query: Query, num_rows: int, config: TargetConfig) -> tuple[W
     return (listed if keep else clipped[lasting]), counts
 
 
-def spans_cxw(windows: Windows, num_rows: int, clip_s: Seconds) -> npt.NDArray[np.float32]:
-    """[window, 2] centre and width as fractions of the rows, in the reference's float32 steps."""
-    spans = windows.astype(np.float32) / np.float32(num_rows * clip_s)
+def spans_cxw(moments: Edges, num_rows: int, row_s: Seconds) -> npt.NDArray[np.float32]:
+    """[moment, 2] centre and width as fractions of the rows, in the reference's float32 steps."""
+    spans = moments.astype(np.float32) / np.float32(num_rows * row_s)
     centre = (spans[:, 0] + spans[:, 1]) * np.float32(0.5)
     return np.stack([centre, spans[:, 1] - spans[:, 0]], axis=1)
 
 
-def dense_labels(windows: Windows, num_rows: int, clip_s: Seconds) -> Labels:
-    """True on clips of which a window covers at least half; a window without such a clip marks its middle.
+def dense_labels(moments: Edges, num_rows: int, row_s: Seconds) -> Labels:
+    """True on rows of which a moment covers at least half; a moment without such a row marks its middle.
 
-    For whole seconds this is onset <= clip < offset. The middle keeps an event of 0.7 s from vanishing.
+    For whole seconds this is onset <= row < offset. The middle keeps an event of 0.7 s from vanishing.
     """
-    end_s = num_rows * clip_s
-    onsets, offsets = np.clip(windows, 0.0, end_s).T
-    edges = np.arange(num_rows + 1) * clip_s
+    end_s = num_rows * row_s
+    onsets, offsets = np.clip(moments, 0.0, end_s).T
+    edges = np.arange(num_rows + 1) * row_s
     covered = np.minimum(offsets[:, None], edges[1:]) - np.maximum(onsets[:, None], edges[:-1])
-    marked = (covered >= clip_s / 2) & (offsets > onsets)[:, None]
+    marked = (covered >= row_s / 2) & (offsets > onsets)[:, None]
     unseen = ~marked.any(axis=1) & (offsets > onsets)
-    middle = ((onsets + offsets) / 2 / clip_s).astype(np.int64)
+    middle = ((onsets + offsets) / 2 / row_s).astype(np.int64)
     marked[unseen, np.minimum(middle, num_rows - 1)[unseen]] = True
     labels: Labels = marked.any(axis=0)
     return labels
 
 
-def first_window_labels(window: Windows, num_rows: int, clip_s: Seconds) -> Labels:
-    """The reference's saliency labels: clips of one window [2], its edges truncated, at least one clip."""
-    first = int(window[0] / clip_s)
-    last = max(0, min(int(window[1] / clip_s), num_rows) - 1)
+def first_moment_labels(moment: Edges, num_rows: int, row_s: Seconds) -> Labels:
+    """The reference's saliency labels: rows of one moment [2], its edges truncated, at least one row."""
+    first = int(moment[0] / row_s)
+    last = max(0, min(int(moment[1] / row_s), num_rows) - 1)
     labels = np.zeros(num_rows, dtype=bool)
     labels[min(first, last) : last + 1] = True
     return labels
 
 
 def truncated_span_labels(span_cxw: npt.NDArray[np.float32], num_rows: int) -> Labels:
-    """The reference's similarity labels: a span [2] back from float32 to clips, truncated, its end excluded.
+    """The reference's similarity labels: a span [2] back from float32 to rows, truncated, its end excluded.
 
-    Whole seconds come back just below themselves (second 2 of 300 as 1.9999999) and shift by a clip.
+    Whole seconds come back just below themselves (second 2 of 300 as 1.9999999) and shift by a row.
     """
     centre, half = span_cxw[0], np.float32(0.5) * span_cxw[1]
     start, end = (int(edge * np.float32(num_rows)) for edge in (centre - half, centre + half))
@@ -114,41 +116,48 @@ class TargetTable:
     Args:
         queries: with their moments.
         num_rows: audio rows of each query's recording, at least 1.
-        max_windows: windows of one query that become targets; of more, a selection in random order.
+        max_moments: moments of one query that become targets; of more, a selection in random order.
     """
 
     def __init__(
-        self, queries: Sequence[Query], num_rows: Sequence[int], config: TargetConfig, *, max_windows: int
+        self,
+        queries: Sequence[Query],
+        num_rows: Sequence[int],
+        config: TargetConfig,
+        *,
+        row_s: Seconds,
+        max_moments: int,
     ) -> None:
-        self._config, self._num_rows, self._max_windows = config, np.asarray(num_rows), max_windows
+        self._config, self._row_s, self._max_moments = config, row_s, max_moments
+        self._num_rows = np.asarray(num_rows)
         self._keys = np.array([_key(query.qid) for query in queries], dtype=np.uint64)
-        usable = [usable_windows(q, n, config) for q, n in zip(queries, num_rows, strict=True)]
-        self._windows = [windows for windows, _ in usable]
-        self.counts = sum((counts for _, counts in usable), WindowCounts())
-        self.num_windows = np.array([min(len(w), max_windows) for w in self._windows], dtype=np.int64)
-        self._crowded = [row for row, w in enumerate(self._windows) if len(w) > max_windows]
+        usable = [usable_moments(q, n, config, row_s=row_s) for q, n in zip(queries, num_rows, strict=True)]
+        self._moments = [moments for moments, _ in usable]
+        self.counts = sum((counts for _, counts in usable), MomentCounts())
+        self.num_moments = np.array([min(len(w), max_moments) for w in self._moments], dtype=np.int64)
+        self._crowded = [row for row, w in enumerate(self._moments) if len(w) > max_moments]
         length = int(self._num_rows.max())
-        width = max(int(self.num_windows.max()), 1)
+        width = max(int(self.num_moments.max()), 1)
         self._spans = np.zeros((len(queries), width, 2), dtype=np.float32)
         self._saliency = np.zeros((len(queries), length), dtype=np.float32)
         self._similarity = np.zeros_like(self._saliency)
         for row in range(len(queries)):
-            self._fill(row, self._windows[row][:max_windows])
-        # positive clips first, then negative ones, then padding: a pair is drawn by its place in this order
-        self._order, self._positives = self._clip_order(np.arange(len(queries)))
+            self._fill(row, self._moments[row][:max_moments])
+        # positive rows first, then negative ones, then padding: a pair is drawn by its place in this order
+        self._order, self._positives = self._row_order(np.arange(len(queries)))
 
     def draw(self, seed: int, epoch: int) -> Targets:
         """The targets of one epoch, all queries in one batch (B is the number of queries)."""
         for row in self._crowded:
-            chosen = _permutation(self._keys[row], seed, epoch, len(self._windows[row]))[: self._max_windows]
-            self._fill(row, self._windows[row][chosen])
-        if self._crowded and self._config.saliency_windows == "first":
+            chosen = _permutation(self._keys[row], seed, epoch, len(self._moments[row]))[: self._max_moments]
+            self._fill(row, self._moments[row][chosen])
+        if self._crowded and self._config.saliency_moments == "first":
             rows = np.array(self._crowded)
-            self._order[rows], self._positives[rows] = self._clip_order(rows)
+            self._order[rows], self._positives[rows] = self._row_order(rows)
         positives, negatives, has_pairs = self._pairs(seed, epoch)
         return Targets(
             spans_cxw=torch.from_numpy(self._spans.copy()),
-            spans_mask=torch.from_numpy(np.arange(self._spans.shape[1]) < self.num_windows[:, None]),
+            spans_mask=torch.from_numpy(np.arange(self._spans.shape[1]) < self.num_moments[:, None]),
             saliency=torch.from_numpy(self._saliency.copy()),
             saliency_positives=torch.from_numpy(positives),
             saliency_negatives=torch.from_numpy(negatives),
@@ -156,47 +165,47 @@ class TargetTable:
             similarity=torch.from_numpy(self._similarity.copy()),
         )
 
-    def _fill(self, row: int, windows: Windows) -> None:
-        """Write spans and labels of one query, `windows` being those in use."""
-        num_rows, clip_s = int(self._num_rows[row]), self._config.clip_s
-        spans = spans_cxw(windows, num_rows, clip_s)
+    def _fill(self, row: int, moments: Edges) -> None:
+        """Write spans and labels of one query, `moments` being those in use."""
+        num_rows, row_s = int(self._num_rows[row]), self._row_s
+        spans = spans_cxw(moments, num_rows, row_s)
         self._spans[row, : len(spans)] = spans
-        everything = dense_labels(self._windows[row], num_rows, clip_s)
+        everything = dense_labels(self._moments[row], num_rows, row_s)
         saliency, similarity = everything, everything
-        if self._config.saliency_windows == "first":
+        if self._config.saliency_moments == "first":
             saliency = (
-                first_window_labels(windows[0], num_rows, clip_s)
-                if len(windows)
+                first_moment_labels(moments[0], num_rows, row_s)
+                if len(moments)
                 else np.zeros_like(everything)
             )
-        if self._config.sim_windows == "first":
+        if self._config.sim_moments == "first":
             similarity = (
                 truncated_span_labels(spans[0], num_rows) if len(spans) else np.zeros_like(everything)
             )
         self._saliency[row, :num_rows], self._similarity[row, :num_rows] = saliency, similarity
 
-    def _clip_order(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        clips = np.arange(self._saliency.shape[1])
-        rank = np.where(clips < self._num_rows[rows, None], 1 - self._saliency[rows], 2)
+    def _row_order(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        columns = np.arange(self._saliency.shape[1])
+        rank = np.where(columns < self._num_rows[rows, None], 1 - self._saliency[rows], 2)
         order = np.argsort(rank, axis=1, kind="stable").astype(np.int32)  # nine hours are past int16
         return order, self._saliency[rows].sum(axis=1).astype(np.int64)
 
     def _pairs(
         self, seed: int, epoch: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-        """Two positive and two negative clips of every query [query, 2], and which queries have both."""
+        """Two positive and two negative rows of every query [query, 2], and which queries have both."""
         uniforms = _uniforms(self._keys, seed, epoch, 2 * PAIRS)
         num_positive, num_negative = self._positives, self._num_rows - self._positives
         positives = self._pick(_two_of(uniforms[:, :2], num_positive))
         negatives = self._pick(num_positive[:, None] + _two_of(uniforms[:, 2:], num_negative))
-        if self._config.saliency_windows == "first":
+        if self._config.saliency_moments == "first":
             # the reference takes the positives again where it cannot draw two different negatives
             negatives = np.where(num_negative[:, None] < PAIRS, positives, negatives)
             return positives, negatives, num_positive > 0
         return positives, negatives, (num_positive > 0) & (num_negative > 0)
 
     def _pick(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The clips at these places. A side without clips has none: it gets the recording's last clip, which
+        """The rows at these places. A side without rows has none: it gets the recording's last row, which
         the mask leaves out, and never one of padding, since a batch may be no wider than the recording."""
         inside = np.minimum(places, self._num_rows[:, None] - 1)
         return np.take_along_axis(self._order, inside, axis=1).astype(np.int64)
@@ -215,7 +224,7 @@ def _key(qid: str) -> int:
 
 
 def _permutation(key: np.uint64, seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
-    # places after those of the pairs, so that a query's pairs do not depend on how many windows it has
+    # places after those of the pairs, so that a query's pairs do not depend on how many moments it has
     uniforms = _uniforms(np.array([key]), seed, epoch, 2 * PAIRS + count)[0, 2 * PAIRS :]
     return np.argsort(uniforms, kind="stable")
 

@@ -32,7 +32,7 @@ LOCK, OWNER = ".lock", ".lock-owner"
 
 # Settings that may be changed while a run goes on: a longer run, more frequent saving; `stretch_rows` follows
 # from the training set.
-FREE = {("train", "epochs"), ("train", "save_every_s"), ("targets", "stretch_rows")}
+FREE = {("train", "epochs"), ("train", "save_every_s"), ("features", "stretch_rows")}
 # What `atomic_path` has not finished. Under the lock of a run its writer is dead.
 UNFINISHED = re.compile(r"\..+\.([0-9a-f]{4}-\d+-)?[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
 
@@ -71,7 +71,7 @@ def earlier(
     """What a run goes on from; None for a start. Cheap: to be asked before anything is loaded.
 
     Args:
-        unknown: settings, such as `targets.windows`, that are not to be compared yet.
+        unknown: settings, such as `features.windows`, that are not to be compared yet.
 
     Raises:
         TrainingError: the folder holds a run that is not to be resumed, cannot be, or has other settings.

@@ -241,7 +241,7 @@ def _train(
 def _noting_stretch(config: ExperimentConfig, train_set: RetrievalSet) -> ExperimentConfig:
     """The settings with the length of the longest recording to learn on: it is never asked about more."""
     rows = int(train_set.num_rows.max())
-    return dataclasses.replace(config, targets=dataclasses.replace(config.targets, stretch_rows=rows))
+    return dataclasses.replace(config, features=dataclasses.replace(config.features, stretch_rows=rows))
 
 
 def _calibrate(best: Path, model: MomentRetriever, valid_set: RetrievalSet) -> None:

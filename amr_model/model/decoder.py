@@ -16,7 +16,7 @@ from amr_model.model.positions import inverse_sigmoid, reference_positions
 
 
 class DecoderLayer(nn.Module):
-    """Self attention among the queries, cross attention to the clips by content and by position."""
+    """Self attention among the queries, cross attention to the rows by content and by position."""
 
     def __init__(
         self, dim: int, num_heads: int, feedforward_dim: int, dropout: float, *, is_first: bool
@@ -42,7 +42,7 @@ class DecoderLayer(nn.Module):
     ) -> Tensor:
         """x, query_pos, sine [B, Q, dim]; memory and its positions [B, L, dim]; mask [B, 1, 1, L]."""
         x = self.norm1(x + self.dropout(self._among_queries(x, query_pos)))
-        x = self.norm2(x + self.dropout(self._to_clips(x, query_pos, sine, memory, memory_pos, mask)))
+        x = self.norm2(x + self.dropout(self._to_rows(x, query_pos, sine, memory, memory_pos, mask)))
         out: Tensor = self.norm3(x + self.dropout(self.feedforward(x)))
         return out
 
@@ -52,13 +52,13 @@ class DecoderLayer(nn.Module):
         out: Tensor = self.self_out(attend(q, k, self.self_value(x), None, self.num_heads, self._drop))
         return out
 
-    def _to_clips(
+    def _to_rows(
         self, x: Tensor, query_pos: Tensor, sine: Tensor, memory: Tensor, memory_pos: Tensor, mask: Tensor
     ) -> Tensor:
         """Scores are content . content + position . position, per head.
 
         The key and value projections are applied to the few queries and to what they gathered instead of
-        to every clip; a key's bias adds the same to all scores of a query, so it drops out of the softmax.
+        to every row; a key's bias adds the same to all scores of a query, so it drops out of the softmax.
         """
         heads, (size, num, dim) = self.num_heads, x.shape
         place = self.cross_query_sine(sine)

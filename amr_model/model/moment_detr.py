@@ -16,7 +16,7 @@ from amr_model.config import ModelConfig
 from amr_model.model.decoder import Decoder
 from amr_model.model.encoders import CrossEncoder, SelfEncoder, reference_cross_mask
 from amr_model.model.layers import InputProjection, Mlp, key_mask, repeat_to
-from amr_model.model.positions import clip_positions, inverse_sigmoid
+from amr_model.model.positions import inverse_sigmoid, row_positions
 from amr_model.model.refine import Refiner, masked_mean
 from amr_model.model.slots import SlotAttention
 from amr_model.tensors import NO_NEGATIVE, Batch, Outputs
@@ -30,14 +30,14 @@ class Encoded:
 
     memory: Tensor  # [B, L, dim]
     summary: Tensor  # [B, dim], the global token after the encoder
-    clips: Tensor  # [B, L, dim], audio before the encoder
+    rows: Tensor  # [B, L, dim], audio before the encoder
     text: Tensor | None = None  # [B, T, dim], text that attended to audio; None without refinement
     spread: Tensor | None = None  # [2] of the refinement's centres, in evaluation
 
     def first(self, batch: int) -> Encoded:
         """The rows of the first pass."""
         text = None if self.text is None else self.text[:batch]
-        return Encoded(self.memory[:batch], self.summary[:batch], self.clips[:batch], text, self.spread)
+        return Encoded(self.memory[:batch], self.summary[:batch], self.rows[:batch], text, self.spread)
 
 
 class MomentRetriever(nn.Module):
@@ -98,7 +98,7 @@ class MomentRetriever(nn.Module):
         """
         audio, texts = self._project(batch)
         text, text_mask = texts[batch.own], batch.text_mask[batch.own]
-        audio_pos = clip_positions(batch.audio_mask, self.config.hidden_dim)
+        audio_pos = row_positions(batch.audio_mask, self.config.hidden_dim)
         size, negative = len(audio), batch.negative_index if for_loss else None
         if negative is None or choose_negatives:
             encoded = self._encode(batch, audio, audio_pos, text, text_mask)
@@ -111,19 +111,19 @@ class MomentRetriever(nn.Module):
         positive = encoded.first(size)
         sim_global, sim_local, saliency_negative = None, None, None
         if for_loss and self.refiner is not None:
-            said, clips, whole = self._similarity_vectors(positive, text_mask)
-            sim_local = (clips @ said.unsqueeze(-1)).squeeze(-1)
+            said, rows, whole = self._similarity_vectors(positive, text_mask)
+            sim_local = (rows @ said.unsqueeze(-1)).squeeze(-1)
             if gather is not None:
                 said, whole = (gather(own, batch.first, len(batch.text)) for own in (said, whole))
             sim_global = whole @ said.T
             if choose_negatives:
-                negative = self._similar_texts(batch, sim_global, said, clips)
+                negative = self._similar_texts(batch, sim_global, said, rows)
         if negative is not None:
             if choose_negatives:
                 chosen = negative.clamp(min=0)
                 other = self._encode(batch, audio, audio_pos, texts[chosen], batch.text_mask[chosen])
             else:
-                other = Encoded(encoded.memory[size:], encoded.summary[size:], encoded.clips[size:])
+                other = Encoded(encoded.memory[size:], encoded.summary[size:], encoded.rows[size:])
             saliency_negative = self._saliency(other)
         logits, spans, quality = self._decode(batch, positive, audio_pos, text_mask)
         return Outputs(
@@ -153,18 +153,20 @@ class MomentRetriever(nn.Module):
         spread: Tensor | None = None
         if self.refiner is not None:
             refined = self.refiner(audio, batch.audio_mask, audio_pos, text, text_mask)
-            clips, said, token, spread = refined.audio, refined.text, refined.global_token, refined.spread
+            rows, said, token, spread = refined.audio, refined.text, refined.global_token, refined.spread
         else:
             assert self.text_to_audio is not None
             assert self.global_token is not None
             mask = self._text_mask(batch.audio_mask, text_mask)
-            clips = self.text_to_audio(audio, text, mask, x_pos=audio_pos)
+            rows = self.text_to_audio(audio, text, mask, x_pos=audio_pos)
             token = self.global_token.expand(len(text), -1)
-        rows = torch.cat((token.unsqueeze(1), clips), dim=1)
+        sequence = torch.cat((token.unsqueeze(1), rows), dim=1)
         place = torch.cat((self.global_position.expand(len(audio_pos), 1, -1), audio_pos), dim=1)
         real = torch.cat((batch.audio_mask.new_ones(len(audio), 1), batch.audio_mask), dim=1)
-        rows = self.encoder(rows, repeat_to(place, len(rows)), key_mask(repeat_to(real, len(rows))))
-        return Encoded(memory=rows[:, 1:], summary=rows[:, 0], clips=clips, text=said, spread=spread)
+        sequence = self.encoder(
+            sequence, repeat_to(place, len(sequence)), key_mask(repeat_to(real, len(sequence)))
+        )
+        return Encoded(memory=sequence[:, 1:], summary=sequence[:, 0], rows=rows, text=said, spread=spread)
 
     def _text_mask(self, audio_mask: Tensor, text_mask: Tensor) -> Tensor:
         if self.config.cross_mask == "item":
@@ -193,7 +195,7 @@ class MomentRetriever(nn.Module):
         return self.class_head(hidden), spans, quality
 
     def _saliency(self, encoded: Encoded) -> Tensor:
-        """<proj(clip), proj(global)> / sqrt(dim), [B, L], the clips' projection moved to the other side."""
+        """<proj(row), proj(global)> / sqrt(dim), [B, L], the rows' projection moved to the other side."""
         other: Tensor = self.saliency_global(encoded.summary)
         direction, shift = other @ self.saliency_clip.weight, other @ self.saliency_clip.bias
         scores = (encoded.memory @ direction.unsqueeze(-1)).squeeze(-1) + shift.unsqueeze(-1)
@@ -201,21 +203,21 @@ class MomentRetriever(nn.Module):
         return scaled
 
     def _similarity_vectors(self, encoded: Encoded, text_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Unit vectors of text [B, dim], of clips [B, L, dim] and of recordings [B, dim]."""
+        """Unit vectors of text [B, dim], of rows [B, L, dim] and of recordings [B, dim]."""
         assert self.refiner is not None
         assert encoded.text is not None
         said = self.refiner.unit_text(self.refiner.pooled_text(encoded.text, text_mask))
-        return said, self.refiner.unit_audio(encoded.clips), self.refiner.unit_audio(encoded.summary)
+        return said, self.refiner.unit_audio(encoded.rows), self.refiner.unit_audio(encoded.summary)
 
     @torch.no_grad()
-    def _similar_texts(self, batch: Batch, sim_global: Tensor, said: Tensor, clips: Tensor) -> Tensor:
+    def _similar_texts(self, batch: Batch, sim_global: Tensor, said: Tensor, rows: Tensor) -> Tensor:
         """[B] int64: the text of `said` [G, dim] that is chosen as an item's negative, after UVCOM.
 
         The mean of two distributions over the batch's texts: similarity to the whole recording and mean
-        similarity to its clips. `reference` takes the least similar (which may be the item's own), `hard`
+        similarity to its rows. `reference` takes the least similar (which may be the item's own), `hard`
         the most similar that belongs to another recording, NO_NEGATIVE if there is none.
         """
-        mean = masked_mean(clips, batch.audio_mask) if self.config.padding == "masked" else clips.mean(dim=1)
+        mean = masked_mean(rows, batch.audio_mask) if self.config.padding == "masked" else rows.mean(dim=1)
         preference = (sim_global[batch.own].softmax(dim=1) + (mean @ said.T).softmax(dim=1)) / 2
         if self.config.negatives == "reference":
             return preference.argmin(dim=1)

@@ -1,4 +1,4 @@
-"""Sine codes of clips and of decoder references, and the inverse sigmoid between refinements.
+"""Sine codes of rows and of decoder references, and the inverse sigmoid between refinements.
 
 After DETR (Apache-2.0), `position_encoding.py`, and DAB-DETR (Apache-2.0), `transformer.py`.
 """
@@ -14,10 +14,10 @@ TEMPERATURE = 10000.0
 INVERSE_SIGMOID_FLOOR = 1e-3
 
 
-def clip_positions(audio_mask: Tensor, dim: int) -> Tensor:
-    """Code of each clip's place among the valid ones: [B, L] bool -> [B, L, dim].
+def row_positions(audio_mask: Tensor, dim: int) -> Tensor:
+    """Code of each row's place among the valid ones: [B, L] bool -> [B, L, dim].
 
-    Every recording spans one turn whatever its length. Padded clips get the code of the last valid one.
+    Every recording spans one turn whatever its length. Padded rows get the code of the last valid one.
     """
     count = audio_mask.cumsum(1, dtype=torch.float32)
     return _sine_code(2 * math.pi * count / (count[:, -1:] + 1e-6), dim)

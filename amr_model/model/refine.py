@@ -1,10 +1,10 @@
 """Refinement of the audio by the text (CIM), after UVCOM (MIT), `CIM.py`.
 
 Three steps: centres of text and audio by expectation-maximisation (DBIA), a convolution over
-neighbouring clips with propagation of the text centres into it (LRP), and self attention under the
+neighbouring rows with propagation of the text centres into it (LRP), and self attention under the
 audio centre that resembles the text most (GKA, a plain `SelfEncoder` outside this file).
 
-Distances between unit vectors are taken as cosines and the affinity of clips stays in its factors, so
+Distances between unit vectors are taken as cosines and the affinity of rows stays in its factors, so
 nothing of size [L, L] or [centre, L, dim] exists.
 """
 
@@ -137,7 +137,7 @@ class LocalConvolution(nn.Module):
         taps = self.across.weight.permute(2, 0, 1)  # [3, dim, dim], the tap on t - 1 first
         outward = self.out.weight @ taps
         terms = F.linear(x * real, (outward @ self.into.weight).reshape(3 * dim, dim))
-        # the first bias reaches a clip through each neighbour that exists
+        # the first bias reaches a row through each neighbour that exists
         terms = terms + (real if self.masked else 1.0) * (outward @ self.into.bias).reshape(3 * dim)
         before, here, after = terms.chunk(3, dim=-1)
         shifted = F.pad(before[:, :-1], (0, 0, 1, 0)) + here + F.pad(after[:, 1:], (0, 0, 0, 1))

@@ -12,10 +12,10 @@ from amr_model.model.layers import Mlp
 
 
 class SlotAttention(nn.Module):
-    """Slots that share the clips among themselves, repeatedly."""
+    """Slots that share the rows among themselves, repeatedly."""
 
     def __init__(self, dim: int, inner_dim: int, num_iterations: int, *, masked: bool) -> None:
-        """`masked`: padded clips weigh nothing; otherwise as the reference, which gives them a share."""
+        """`masked`: padded rows weigh nothing; otherwise as the reference, which gives them a share."""
         super().__init__()
         self.num_iterations, self.masked = num_iterations, masked
         self.norm_inputs, self.norm_slots = nn.LayerNorm(dim), nn.LayerNorm(dim)
@@ -25,13 +25,13 @@ class SlotAttention(nn.Module):
         self.value = nn.Linear(dim, dim)
         self.mlp = Mlp(dim, inner_dim, dim, 3)
 
-    def forward(self, slots: Tensor, clips: Tensor, mask: Tensor) -> Tensor:
-        """slots [B, S, dim], clips [B, L, dim], mask [B, L] -> [B, S, dim].
+    def forward(self, slots: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
+        """slots [B, S, dim], rows [B, L, dim], mask [B, L] -> [B, S, dim].
 
         Slots that start equal stay equal, so one slot stands for any number of them.
         """
-        clips = self.norm_inputs(clips)
-        keys, values = self.key(clips), self.value(clips)
+        rows = self.norm_inputs(rows)
+        keys, values = self.key(rows), self.value(rows)
         padding = ~mask[:, None, :]
         for _ in range(self.num_iterations):
             logits = self.query(self.norm_slots(slots)) @ keys.transpose(1, 2) * keys.shape[-1] ** -0.5

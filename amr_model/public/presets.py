@@ -39,21 +39,20 @@ def compat_lighthouse(architecture: Literal["qd_detr", "uvcom"]) -> ExperimentCo
         },
         "targets": {
             "time_scale": "duration",
-            "window_policy": "keep",
-            "max_windows": 5,
+            "moment_policy": "keep",
+            "max_moments": 5,
             "min_length_s": 0.0,
-            "saliency_windows": "first",
-            "sim_windows": "first",
+            "saliency_moments": "first",
+            "sim_moments": "first",
             "saliency_pairs": "sample",
             "neg_pair": "next",
-            "text_normalise": True,
-            "text_max": 32,
         },
+        "features": {"text_normalise": True, "text_max": 32},
         "inference": {
             "procedure": "reference",
-            "num_windows": None,
+            "num_moments": None,
             "min_length_s": 0.0,
-            "clip_end": 300.0,
+            "timeline_end": 300.0,
             "nms_iou": None,
             "short_proposals": False,
         },
@@ -67,6 +66,6 @@ def compat_dcase() -> ExperimentConfig:
     lighthouse = compat_lighthouse("qd_detr")
     values = to_plain(lighthouse)
     values["system"] = "dcase-baseline"
-    values["targets"] |= {"text_normalise": False, "text_max": None}
+    values["features"] |= {"text_normalise": False, "text_max": None}
     values["train"] |= {"select_by": "R1@0.7"}
     return build_config(ExperimentConfig, values, where="DCASE baseline")

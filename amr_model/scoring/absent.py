@@ -43,11 +43,11 @@ def absent_report(
         min_score: from which a moment counts as an answer.
     """
     holds = np.arange(len(present) + len(absent)) < len(present)
-    top = np.array([max((m.score for m in p.windows), default=0.0) for p in (*present, *absent)])
+    top = np.array([max((m.score for m in p.moments), default=0.0) for p in (*present, *absent)])
     answered = top >= min_score
     held = [*presence[0], *presence[1]]
     known = [value for value in held if value is not None]
-    false = sum(moment.score >= min_score for p in absent for moment in p.windows)
+    false = sum(moment.score >= min_score for p in absent for moment in p.moments)
     asked_s: Seconds = sum(query.duration_s for query in absent_queries)
     return AbsentReport(
         queries=len(absent),

@@ -21,7 +21,7 @@ from clotho_long.core.predictions import MAX_RANKED, Prediction
 from clotho_long.core.records import Query
 
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
-LENGTH_RANGE_S = (0.0, 1500.0)  # the official range; true windows of no length or above it do not count
+LENGTH_RANGE_S = (0.0, 1500.0)  # the official range; true moments of no length or above it do not count
 QUERIES_AT_ONCE = (
     128  # small enough for the cache, and queries with few moments do not pad to those with many
 )
@@ -34,30 +34,30 @@ Integers = npt.NDArray[np.int64]
 class QueryScores:
     """Scores of each query, unrounded; everything that is reported is a mean of these.
 
-    `window` counts the first ten listed windows, `moment` all true moments of all queries in one row.
+    `rank` counts the first ten listed moments, `moment` all true ones of all queries in one row.
     """
 
     qids: tuple[str, ...]
     average_precision: Floats  # [query, threshold]
-    first_iou: Floats  # [query] first listed window against its best moment
-    window_ious: Floats  # [query, window] each against its best moment, in the order listed; 0 where absent
-    window_scores: Floats  # [query, window] as written in the prediction; NaN where absent
+    first_iou: Floats  # [query] first listed moment against its best moment
+    predicted_ious: Floats  # [query, rank] each against its best moment, in the order listed; 0 where absent
+    predicted_scores: Floats  # [query, rank] as written in the prediction; NaN where absent
     moment_query: Integers  # [moment] row of the query
     moment_length_s: Floats  # [moment]
-    moment_ious: Floats  # [moment] best IoU that any of the ten windows reaches
+    moment_ious: Floats  # [moment] best IoU that any of the ten listed reaches
     num_missing: int  # queries without a prediction (misses, or left out if official)
     num_unknown: int  # predictions whose query is not asked
-    num_without_truth: int  # queries left out because no true window is in range
+    num_without_truth: int  # queries left out because no true moment is in range
 
     @property
     def best_of_five(self) -> Floats:
-        """[query] best IoU among the first five windows."""
-        return _row_maximum(self.window_ious[:, :5])
+        """[query] best IoU among the first five."""
+        return _row_maximum(self.predicted_ious[:, :5])
 
     @property
     def best_of_ten(self) -> Floats:
-        """[query] best IoU among the ten windows: what a perfect ranking would put first."""
-        return _row_maximum(self.window_ious)
+        """[query] best IoU among the ten: what a perfect ranking would put first."""
+        return _row_maximum(self.predicted_ious)
 
 
 def score_queries(
@@ -81,14 +81,14 @@ def score_queries(
     low, high = length_range_s
     truths = {qid: [m for m in query.moments if low < m.duration_s <= high] for qid, query in asked.items()}
     in_range = [qid for qid, moments in truths.items() if moments]
-    missing = [qid for qid in in_range if qid not in by_qid or not by_qid[qid].windows]
+    missing = [qid for qid in in_range if qid not in by_qid or not by_qid[qid].moments]
     absent = set(missing)
     scored = [qid for qid in in_range if qid not in absent] if official else in_range
     if not scored:
         raise ManifestError(
             "no query is left to score", "annotations", "check that both files are of one split"
         )
-    windows = [() if qid in absent else by_qid[qid].windows[:MAX_RANKED] for qid in scored]
+    windows = [() if qid in absent else by_qid[qid].moments[:MAX_RANKED] for qid in scored]
     spans = _pad([[(m.onset_s, m.offset_s) for m in ranked] for ranked in windows], MAX_RANKED)
     scores = np.full((len(scored), MAX_RANKED), np.nan)
     for row, ranked in enumerate(windows):
@@ -127,10 +127,10 @@ def official_result(scores: QueryScores) -> dict[str, Any]:
 
 
 def _score_arrays(spans: Floats, scores: Floats, moments: list[list[tuple[float, float]]]) -> dict[str, Any]:
-    """The arrays of `QueryScores` from padded windows [query, window, 2] and the moments of each query."""
+    """The arrays of `QueryScores` from padded predictions [query, rank, 2] and the moments of each query."""
     counts = np.array([len(row) for row in moments])
     average_precision = np.zeros((len(moments), len(THRESHOLDS)))
-    first_iou, window_ious = np.zeros(len(moments)), np.zeros(scores.shape)
+    first_iou, predicted_ious = np.zeros(len(moments)), np.zeros(scores.shape)
     starts = np.concatenate([[0], np.cumsum(counts)])
     moment_ious = np.zeros(starts[-1])
     order = np.argsort(counts, kind="stable")
@@ -139,7 +139,7 @@ def _score_arrays(spans: Floats, scores: Floats, moments: list[list[tuple[float,
         ious = _ious(spans[rows], truth)
         average_precision[rows] = _average_precision(ious, scores[rows], counts[rows])
         first_iou[rows] = _first_iou(spans[rows, 0], truth, ious[:, 0])
-        window_ious[rows] = np.maximum(ious.max(axis=2), 0)
+        predicted_ious[rows] = np.maximum(ious.max(axis=2), 0)
         best = np.maximum(ious.max(axis=1), 0)
         for place, row in enumerate(rows):
             moment_ious[starts[row] : starts[row + 1]] = best[place, : counts[row]]
@@ -147,8 +147,8 @@ def _score_arrays(spans: Floats, scores: Floats, moments: list[list[tuple[float,
     return {
         "average_precision": average_precision,
         "first_iou": first_iou,
-        "window_ious": window_ious,
-        "window_scores": scores,
+        "predicted_ious": predicted_ious,
+        "predicted_scores": scores,
         "moment_query": np.repeat(np.arange(len(moments)), counts),
         "moment_length_s": lengths,
         "moment_ious": moment_ious,
@@ -156,7 +156,7 @@ def _score_arrays(spans: Floats, scores: Floats, moments: list[list[tuple[float,
 
 
 def _ious(spans: Floats, truth: Floats) -> Floats:
-    """[query, window, moment]; -1 where either is padding (NaN)."""
+    """[query, rank, moment]; -1 where either is padding (NaN)."""
     a, b = spans[:, :, None], truth[:, None]
     inter = np.clip(np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0]), 0, None)
     # this order of additions, because a match is decided by >= on the last bit
@@ -165,7 +165,7 @@ def _ious(spans: Floats, truth: Floats) -> Floats:
 
 
 def _first_iou(first: Floats, truth: Floats, ious: Floats) -> Floats:
-    """[query] IoU of the first window with the moment that it overlaps most, 0 without a window.
+    """[query] IoU of the first listed with the moment that it overlaps most, 0 without one.
 
     The official R1 divides by the hull, AP by the union: equal on overlap, but not to the last bit.
     """
@@ -176,23 +176,23 @@ def _first_iou(first: Floats, truth: Floats, ious: Floats) -> Floats:
 
 
 def _average_precision(ious: Floats, scores: Floats, counts: Integers) -> Floats:
-    """[query, threshold] from [query, window, moment] IoUs in the order listed."""
+    """[query, threshold] from [query, rank, moment] IoUs in the order listed."""
     by_score = np.argsort(np.where(np.isnan(scores), np.inf, -scores), axis=1, kind="stable")
     ious = np.take_along_axis(ious, by_score[:, :, None], axis=1)
     # moments reversed, so that argmax resolves equal IoUs in favour of the moment listed last
     ious = ious[:, None, :, ::-1]
     thresholds = np.array(THRESHOLDS)[:, None]
-    num_queries, _, num_windows, num_moments = ious.shape
+    num_queries, _, num_predicted, num_moments = ious.shape
     free = np.ones((num_queries, len(THRESHOLDS), num_moments), dtype=bool)
-    hits = np.zeros((num_queries, len(THRESHOLDS), num_windows))
-    for rank in range(num_windows):
+    hits = np.zeros((num_queries, len(THRESHOLDS), num_predicted))
+    for rank in range(num_predicted):
         matches = free & (ious[:, :, rank] >= thresholds)
         hit = matches.any(axis=2)
         best = np.where(matches, ious[:, :, rank], -1.0).argmax(axis=2)
         query, threshold = np.nonzero(hit)
         free[query, threshold, best[query, threshold]] = False
         hits[:, :, rank] = hit
-    precision = hits.cumsum(axis=2) / np.arange(1, num_windows + 1)
+    precision = hits.cumsum(axis=2) / np.arange(1, num_predicted + 1)
     envelope = np.maximum.accumulate(precision[:, :, ::-1], axis=2)[:, :, ::-1]
     result: Floats = (hits * envelope).sum(axis=2) / counts[:, None]
     return result

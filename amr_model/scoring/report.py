@@ -102,8 +102,8 @@ def calibration(scores: QueryScores) -> dict[str, Any] | None:
     `error` is the expected calibration error: the mean distance of score and share of right windows,
     weighted by the windows of each bin.
     """
-    listed = ~np.isnan(scores.window_scores)
-    score, iou = scores.window_scores[listed], scores.window_ious[listed]
+    listed = ~np.isnan(scores.predicted_scores)
+    score, iou = scores.predicted_scores[listed], scores.predicted_ious[listed]
     if score.size == 0 or score.min() < 0 or score.max() > 1:
         return None
     place = np.minimum((score * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
@@ -203,7 +203,7 @@ def _by_length(
 ) -> dict[str, dict[str, float]]:
     """Scores against the moments of one length band only, by the official range filter."""
     asked = {query.qid for query in queries}
-    answered = {p.qid for p in predictions if p.windows} if official else asked
+    answered = {p.qid for p in predictions if p.moments} if official else asked
     breakdown = {}
     for band, (low, high) in LENGTH_BANDS_S.items():
         if any(

@@ -42,6 +42,6 @@ def _as_table(heard: Heard) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for answer in heard.answers:
-        for rank, (onset_s, offset_s, score) in enumerate(answer.windows, start=1):
+        for rank, (onset_s, offset_s, score) in enumerate(answer.moments, start=1):
             writer.writerow([answer.recording.name, answer.query, rank, onset_s, offset_s, f"{score:.4f}"])
     return text.getvalue()

@@ -74,7 +74,7 @@ class Listener:
         with self._lock:
             encoded, picture = self._examined(recording, tell)
             tell("Answering", 0, None)
-            answers = self._retriever.answer(recording, encoded, queries, num_windows=top)
+            answers = self._retriever.answer(recording, encoded, queries, num_moments=top)
         tell("Cutting the moments", 0, None)
         return Heard(
             picture=picture, answers=tuple(answers), cuts=_cuts_of(answers, cuts_dir, self._retriever.sound)
@@ -99,6 +99,6 @@ class Listener:
 
 def _cuts_of(answers: Sequence[Answer], folder: Path, sound: SoundChoice) -> tuple[tuple[Path, ...], ...]:
     """The sound of each answer's windows; the recording is read once for all of them."""
-    every = dataclasses.replace(answers[0], windows=tuple(window for a in answers for window in a.windows))
+    every = dataclasses.replace(answers[0], moments=tuple(window for a in answers for window in a.moments))
     files = iter(cut_moments(every, folder, sound=sound))
-    return tuple(tuple(itertools.islice(files, len(answer.windows))) for answer in answers)
+    return tuple(tuple(itertools.islice(files, len(answer.moments))) for answer in answers)

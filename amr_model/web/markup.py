@@ -77,7 +77,7 @@ def _query(answer: Answer, addresses: Sequence[str], colour: str) -> dict[str, A
             "data": _sound(rank, onset_s, offset_s, address, answer),
         }
         for rank, ((onset_s, offset_s, score), address) in enumerate(
-            zip(answer.windows, addresses, strict=True), start=1
+            zip(answer.moments, addresses, strict=True), start=1
         )
     ]
     return {

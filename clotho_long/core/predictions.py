@@ -30,7 +30,7 @@ class Prediction:
     qid: str
     query: str
     recording_id: str
-    windows: tuple[ScoredMoment, ...]
+    moments: tuple[ScoredMoment, ...]
 
 
 def read_predictions(path: Path | str) -> list[Prediction]:
@@ -65,7 +65,7 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> int:
                 "qid": p.qid,
                 "query": p.query,
                 "vid": p.recording_id,
-                "pred_relevant_windows": [list(window) for window in p.windows],
+                "pred_relevant_windows": [list(window) for window in p.moments],
             }
             for p in predictions
         ),
@@ -84,7 +84,7 @@ def _from_json(value: Any, where: str) -> Prediction:
             qid=str(value["qid"]),
             query=str(value.get("query", "")),
             recording_id=str(value.get("vid", "")),
-            windows=windows,
+            moments=windows,
         )
     except KeyError as error:
         raise ManifestError(f"field {error.args[0]} is missing", where, "add it") from None

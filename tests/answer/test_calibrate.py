@@ -113,7 +113,7 @@ def test_a_set_without_moments_is_refused():
 
 @pytest.mark.parametrize("readout", ["curve", "both"])
 def test_a_network_is_calibrated_on_its_set_the_same_way_each_time(readout):
-    config = small("S9", f"inference.readout={readout}", "targets.stretch_rows=40")
+    config = small("S9", f"inference.readout={readout}", "features.stretch_rows=40")
     data = make_set(config)
     asker = Asker(network=make_model(config), config=config, device=torch.device("cpu"))
     first, again = (calibrate(asker, data, seed=3) for _ in range(2))

@@ -23,7 +23,7 @@ WINDOWS = ((0.0, 5.0, 0.9), (3590.0, 3600.0, 0.8), (1000.0, 2000.0, 0.7))
 def answer(tmp_path):
     recording = tmp_path / "street.wav"
     write_audio(recording, noise(2.0, rate_hz=16_000), 16_000)
-    return Answer(recording=recording, query="a dog", duration_s=3600.0, windows=WINDOWS)
+    return Answer(recording=recording, query="a dog", duration_s=3600.0, moments=WINDOWS)
 
 
 def drawn_text(path) -> str:
@@ -93,8 +93,8 @@ def test_many_answers_make_a_bounded_picture_that_says_what_is_left_out(tmp_path
 
 
 def test_many_moments_are_cut_off_and_an_answer_without_any_says_so(tmp_path, answer):
-    many = dataclasses.replace(answer, windows=WINDOWS * 20)
-    plot_answers([many, dataclasses.replace(answer, windows=())], tmp_path / "p.svg")
+    many = dataclasses.replace(answer, moments=WINDOWS * 20)
+    plot_answers([many, dataclasses.replace(answer, moments=())], tmp_path / "p.svg")
     text = drawn_text(tmp_path / "p.svg")
     assert f"{60 - MAX_ROWS} more moments are not drawn" in text
     assert "no moment found" in text

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amr_model.answer.ranking import fit_windows, rank_windows, short_proposals, suppress
-from amr_model.config import InferenceConfig, TargetConfig, system
+from amr_model.answer.ranking import fit_moments, rank_moments, short_proposals, suppress
+from amr_model.config import InferenceConfig, system
 from amr_model.public.presets import compat_lighthouse
 from amr_model.tensors import Outputs
 from clotho_long.core.errors import ManifestError
@@ -31,12 +31,12 @@ def make_outputs(
 
 
 def rank(outputs, inference, *, durations_s=(30.0, 29.4, 12.0), num_rows=(30, 29, 12)):
-    return rank_windows(
+    return rank_moments(
         outputs,
         durations_s=durations_s,
         num_rows=np.array(num_rows),
         inference=inference,
-        targets=TargetConfig(),
+        row_s=1.0,
     )
 
 
@@ -49,12 +49,13 @@ def test_reference_procedure_gives_its_digits(name, end_s):
         spans_cxw=torch.tensor(golden["pred_spans"])[None],
         saliency=torch.zeros(len(golden["durations"]), 1),
     )
-    ranked = rank_windows(
+    ranked = rank_moments(
         outputs,
         durations_s=golden["durations"],
         num_rows=np.ones(len(golden["durations"]), dtype=np.int64),
-        inference=dataclasses.replace(compat.inference, clip_end=end_s),
-        targets=compat.targets,
+        inference=dataclasses.replace(compat.inference, timeline_end=end_s),
+        row_s=1.0,
+        time_scale=compat.targets.time_scale,
     )
     expected = [row["pred_relevant_windows"] for row in golden["expected"][name]]
     assert [[list(window) for window in windows] for windows in ranked] == expected
@@ -68,12 +69,13 @@ def test_reference_procedure_on_a_small_case():
         saliency=torch.zeros(1, 1),
     )
     compat = compat_lighthouse("qd_detr")
-    ranked = rank_windows(
+    ranked = rank_moments(
         outputs,
         durations_s=[290.0],
         num_rows=np.array([290]),
         inference=compat.inference,
-        targets=compat.targets,
+        row_s=1.0,
+        time_scale=compat.targets.time_scale,
     )
     assert ranked == [((144.0, 146.0, 0.8808), (203.0, 300.0, 0.7311), (14.0, 44.0, 0.1192))]
 
@@ -126,8 +128,8 @@ def test_fitting_twice_changes_nothing(seed, end_s):
     rng = np.random.default_rng(seed)
     windows = rng.uniform(-5, 45, (1, 20, 2))
     windows.sort(axis=2)
-    once = fit_windows(windows, np.array([end_s]), grid_s=1.0, min_length_s=1.0)
-    twice = fit_windows(once, np.array([end_s]), grid_s=1.0, min_length_s=1.0)
+    once = fit_moments(windows, np.array([end_s]), grid_s=1.0, min_length_s=1.0)
+    twice = fit_moments(once, np.array([end_s]), grid_s=1.0, min_length_s=1.0)
     assert (once == twice).all()
 
 
@@ -145,7 +147,7 @@ def test_fitting_twice_changes_nothing(seed, end_s):
     ],
 )
 def test_windows_are_clipped_rounded_and_never_empty(window, end_s, expected):
-    fitted = fit_windows(np.array([[window]]), np.array([end_s]), grid_s=1.0, min_length_s=1.0)
+    fitted = fit_moments(np.array([[window]]), np.array([end_s]), grid_s=1.0, min_length_s=1.0)
     assert tuple(fitted[0, 0]) == expected
 
 
@@ -180,20 +182,21 @@ def test_time_scale_and_clip_end_follow_the_settings():
         logits=torch.zeros(1, 1, 1, 2), spans_cxw=torch.tensor([[[[0.9, 0.2]]]]), saliency=torch.zeros(1, 11)
     )
 
-    def window(inference, **targets):
-        ranked = rank_windows(
+    def window(inference, **scale):
+        ranked = rank_moments(
             outputs,
             durations_s=[10.0],
             num_rows=np.array([11]),
             inference=inference,
-            targets=TargetConfig(**targets),
+            row_s=1.0,
+            **scale,
         )
         return ranked[0][0][:2]
 
     assert window(InferenceConfig()) == (9, 10)  # 8.8 to 11, the recording ends at 10
-    assert window(InferenceConfig(clip_end="features")) == (9, 11)
+    assert window(InferenceConfig(timeline_end="features")) == (9, 11)
     assert window(InferenceConfig(), time_scale="duration") == (8, 10)
-    assert window(InferenceConfig(clip_end=9.0)) == (8, 9)
+    assert window(InferenceConfig(timeline_end=9.0)) == (8, 9)
 
 
 def test_outputs_that_are_not_finite_are_refused():

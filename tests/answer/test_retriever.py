@@ -78,7 +78,7 @@ def test_a_long_recording_gives_the_moments_of_all_its_stretches_once():
 
 def test_a_limit_is_kept():
     rows = make_rows(900, [(at, at + 5) for at in range(0, 900, 50)])
-    assert len(answer_rows(rows, 900.0, TEXT, find_runs, CONFIG, num_windows=3)) == 3
+    assert len(answer_rows(rows, 900.0, TEXT, find_runs, CONFIG, num_moments=3)) == 3
 
 
 def write_tone(path, seconds: float, rate_hz: int = 8000):
@@ -97,7 +97,7 @@ def test_a_recording_is_encoded_second_by_second_and_measured(tmp_path):
 
 def test_moments_are_cut_out_at_the_recording_s_own_rate(tmp_path):
     path = write_tone(tmp_path / "street noise.wav", 25.0)
-    answer = Answer(recording=path, query="a", duration_s=25.0, windows=((9.0, 12.0, 0.9), (24.0, 25.0, 0.5)))
+    answer = Answer(recording=path, query="a", duration_s=25.0, moments=((9.0, 12.0, 0.9), (24.0, 25.0, 0.5)))
     files = cut_moments(answer, tmp_path / "cuts")
     assert [file.name for file in files] == ["street noise-01-9-12s.wav", "street noise-02-24-25s.wav"]
     whole, rate_hz = soundfile.read(path, dtype="int16")
@@ -112,9 +112,9 @@ def test_moments_are_cut_out_at_the_recording_s_own_rate(tmp_path):
 def test_answers_are_drawn_and_told(tmp_path):
     write_audio(tmp_path / "a.wav", np.zeros(90 * 8000, dtype=np.float32), 8000)
     answer = Answer(
-        recording=tmp_path / "a.wav", query="a dog", duration_s=90.0, windows=((61.0, 63.5, 0.75),)
+        recording=tmp_path / "a.wav", query="a dog", duration_s=90.0, moments=((61.0, 63.5, 0.75),)
     )
-    plot_answers([answer, dataclasses.replace(answer, windows=())], tmp_path / "answers.png")
+    plot_answers([answer, dataclasses.replace(answer, moments=())], tmp_path / "answers.png")
     assert (tmp_path / "answers.png").read_bytes().startswith(b"\x89PNG")
     assert answer.to_json()["moments"] == [{"rank": 1, "start": 61.0, "end": 63.5, "score": 0.75}]
     assert "1:01 - 1:03.5   0.7500" in answer.to_text()
@@ -143,7 +143,7 @@ class TellingEncoder(LogMelEncoder):
 
 
 def make_retriever(network=find_runs, **changes) -> Retriever:
-    config = override(system("S1"), ["targets.encoder=logmel", "inference.num_windows=10"])
+    config = override(system("S1"), ["features.encoder=logmel", "inference.num_moments=10"])
     return Retriever(
         network=network, config=config, encoder=TellingEncoder(), device=torch.device("cpu"), **changes
     )
@@ -161,14 +161,17 @@ def nested(batch) -> Outputs:
 
 def test_people_get_distinct_moments_and_may_ask_for_less(tmp_path):
     path, retriever = write_tone(tmp_path / "tone.wav", 20.0), make_retriever(nested)
-    (answer,) = retriever.find(path, ["a dog"])
-    assert [moment[:2] for moment in answer.windows] == [(4.0, 8.0), (14.0, 18.0), (10.0, 11.0)]
-    (answer,) = retriever.find(path, ["a dog"], min_score=0.5)
-    assert [moment[:2] for moment in answer.windows] == [(4.0, 8.0), (14.0, 18.0)]
-    (answer,) = retriever.find(path, ["a dog"], num_windows=1)
-    assert [moment[:2] for moment in answer.windows] == [(4.0, 8.0)]
-    (answer,) = retriever.find(path, ["a dog"], min_score=1.0)
-    assert answer.windows == ()
+    (answer,) = retriever.answers(path, ["a dog"])
+    assert [moment[:2] for moment in answer.moments] == [(4.0, 8.0), (14.0, 18.0), (10.0, 11.0)]
+    (answer,) = retriever.answers(path, ["a dog"], min_score=0.5)
+    assert [moment[:2] for moment in answer.moments] == [(4.0, 8.0), (14.0, 18.0)]
+    (answer,) = retriever.answers(path, ["a dog"], num_moments=1)
+    assert [moment[:2] for moment in answer.moments] == [(4.0, 8.0)]
+    (answer,) = retriever.answers(path, ["a dog"], min_score=1.0)
+    assert answer.moments == ()
+    assert retriever.find(path, "a dog", min_score=1.0) == []
+    first = retriever.find(str(path), "a dog", top=1)[0]
+    assert (first.onset_s, first.offset_s, first.recording) == (4.0, 8.0, path)
     assert "nothing found" in answer.to_text()
 
 
@@ -176,7 +179,7 @@ def test_people_get_distinct_moments_and_may_ask_for_less(tmp_path):
 def test_an_empty_question_is_refused_before_anything_is_encoded(tmp_path, queries):
     path, retriever = write_tone(tmp_path / "tone.wav", 2.0), make_retriever()
     with pytest.raises(ConfigError, match="a query is empty"):
-        retriever.find(path, queries)
+        retriever.answers(path, queries)
     assert retriever.encoder.calls == 0
 
 

@@ -40,7 +40,7 @@ def make_rows(num_rows: int, *moments: tuple[int, int]) -> np.ndarray:
 
 
 def make_asker(*settings: str, network=loud_where_first_axis_points, **changes) -> Asker:
-    config = small("S4", "inference.readout=curve", "targets.stretch_rows=30", *settings)
+    config = small("S4", "inference.readout=curve", "features.stretch_rows=30", *settings)
     return Asker(network=network, config=config, device=CPU, **changes)
 
 
@@ -92,7 +92,7 @@ def test_each_text_gets_its_own_answer_in_order():
 
 @pytest.mark.parametrize("readout", ["curve", "decoder"])
 def test_a_set_is_answered_as_each_recording_alone(readout):
-    config = small("S8", f"inference.readout={readout}", "targets.stretch_rows=22")
+    config = small("S8", f"inference.readout={readout}", "features.stretch_rows=22")
     data, model = make_set(config), make_model(config)
     asker = Asker(network=model, config=config, device=CPU)
     assert (data.full_num_rows > 23).any()
@@ -105,7 +105,7 @@ def test_a_set_is_answered_as_each_recording_alone(readout):
 
 
 def test_a_recording_longer_than_audio_max_is_answered_to_its_end():
-    config = small("S4", "inference.readout=curve", "targets.audio_max=30", "targets.stretch_rows=30")
+    config = small("S4", "inference.readout=curve", "features.audio_max=30", "features.stretch_rows=30")
     query = Query(
         qid="q",
         query="a dog",
@@ -115,12 +115,12 @@ def test_a_recording_longer_than_audio_max_is_answered_to_its_end():
     )
     data = RetrievalSet([query], {"r": make_rows(90, (70, 80))}, {"q": TEXT}, config)
     (prediction,) = predict_set(loud_where_first_axis_points, data, config)
-    assert any(70 <= m.onset_s <= 71 and 79 <= m.offset_s <= 80 for m in prediction.windows)
+    assert any(70 <= m.onset_s <= 71 and 79 <= m.offset_s <= 80 for m in prediction.moments)
     assert "1 recordings longer than audio_max rows" in "; ".join(data.report.lines())
 
 
 def test_queries_of_one_long_recording_share_its_stretches():
-    config = small("S4", "inference.readout=curve", "targets.stretch_rows=30")
+    config = small("S4", "inference.readout=curve", "features.stretch_rows=30")
     queries = [
         Query(qid=f"q{at}", query=f"sound {at}", recording_id=f"r{at % 2}", duration_s=90.0, moments=())
         for at in range(4)
@@ -129,7 +129,7 @@ def test_queries_of_one_long_recording_share_its_stretches():
     data = RetrievalSet(queries, audio, {f"q{at}": TEXT for at in range(4)}, config)
     predictions = predict_set(loud_where_first_axis_points, data, config)
     assert [p.qid for p in predictions] == ["q0", "q1", "q2", "q3"]
-    assert [p.windows[0].onset_s // 40 for p in predictions] == [0, 1, 0, 1]
+    assert [p.moments[0].onset_s // 40 for p in predictions] == [0, 1, 0, 1]
 
 
 def test_one_row_more_than_a_stretch_is_the_window_convention_not_a_longer_recording():
@@ -172,14 +172,14 @@ def test_outputs_that_are_not_finite_are_refused():
 
 
 def test_an_unknown_stretch_is_audio_max_and_said_once(caplog):
-    config: ExperimentConfig = override(small("S1"), ["system=said once", "targets.audio_max=75"])
+    config: ExperimentConfig = override(small("S1"), ["system=said once", "features.audio_max=75"])
     with caplog.at_level(logging.INFO):
         assert [stretch_rows(config), stretch_rows(config)] == [75, 75]
     assert [r.message for r in caplog.records if "said once does not say" in r.message] == [
-        "said once does not say on how long recordings it learnt: 75 rows are taken (targets.audio_max); "
-        "longer ones are heard in stretches of it. --set targets.stretch_rows=N says better"
+        "said once does not say on how long recordings it learnt: 75 rows are taken (features.audio_max); "
+        "longer ones are heard in stretches of it. --set features.stretch_rows=N says better"
     ]
-    assert stretch_rows(override(config, ["targets.stretch_rows=60"])) == 60
+    assert stretch_rows(override(config, ["features.stretch_rows=60"])) == 60
 
 
 def test_the_decoder_s_windows_join_a_calibrated_curve():

@@ -25,29 +25,29 @@ def answers_of(*windows: list[tuple[float, float, float]]) -> list[StretchAnswer
         StretchAnswer(
             onset_s=10.0 * k if k > 0 else -np.inf,
             offset_s=10.0 * k + 30 if k < last else np.inf,
-            windows=tuple(of_stretch),
+            moments=tuple(of_stretch),
         )
         for k, of_stretch in enumerate(windows)
     ]
 
 
 def test_what_one_of_three_stretches_sees_counts_a_third():
-    (window,) = merge(answers_of([], [(22, 26, 0.9)], []), grid_s=1.0, num_windows=10)
+    (window,) = merge(answers_of([], [(22, 26, 0.9)], []), grid_s=1.0, num_moments=10)
     assert window == (22, 26, 0.3)
 
 
 def test_edges_are_means_weighted_by_score():
     seen = answers_of([(22, 28, 0.9)], [(22, 28, 0.9)], [(24, 30, 0.6)])
-    assert merge(seen, grid_s=1.0, num_windows=10) == ((23, 29, 0.8),)
+    assert merge(seen, grid_s=1.0, num_moments=10) == ((23, 29, 0.8),)
 
 
 def test_what_ends_at_a_border_gives_way_to_what_is_seen_whole():
-    merged = merge(answers_of([(25, 30, 0.9)], [(25, 36, 0.6)], [(25, 36, 0.6)]), grid_s=1.0, num_windows=10)
+    merged = merge(answers_of([(25, 30, 0.9)], [(25, 36, 0.6)], [(25, 36, 0.6)]), grid_s=1.0, num_moments=10)
     assert merged == ((25, 36, 0.6),)
 
 
 def test_what_no_stretch_holds_stays_as_it_was_seen():
-    merged = merge(answers_of([(2, 30, 0.9)], [(10, 38, 0.8)], []), grid_s=1.0, num_windows=10)
+    merged = merge(answers_of([(2, 30, 0.9)], [(10, 38, 0.8)], []), grid_s=1.0, num_moments=10)
     assert merged == ((2, 30, 0.9), (10, 38, 0.8))
 
 
@@ -63,7 +63,7 @@ def test_merged_windows_are_ranked_inside_and_no_duplicates(stretches):
     windows = [
         [(10 * k + a, min(10 * k + a + b, 10 * k + 30), s) for a, b, s in c] for k, c in enumerate(stretches)
     ]
-    merged = merge(answers_of(*windows), grid_s=1.0, num_windows=10)
+    merged = merge(answers_of(*windows), grid_s=1.0, num_moments=10)
     assert len(merged) <= 10
     scores = [score for *_, score in merged]
     assert scores == sorted(scores, reverse=True)

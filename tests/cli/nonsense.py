@@ -26,7 +26,7 @@ VALUES = (
     "/abs/x", "C:\\x", "/dev/null", "a/b", "x.xyz", "cuda",
     "cuda:63", "cuda:-1", "cuda:x", "cpu:0", "mps", "meta", "gpu", "ratio:nan,1,1", "ratio:0,0,0",
     "ratio:1,2", "ratio:1e400,1,1", "S0", "s1", "S1,S1", "1,1", "seed=-1", "x=[", "a.b.c=1",
-    "model.hidden_dim.x=3", "model=3", "train.seed=-1", "targets.clip_s=.inf", "gap_s.mean.x=3",
+    "model.hidden_dim.x=3", "model=3", "train.seed=-1", "features.row_s=.inf", "gap_s.mean.x=3",
     "http://127.0.0.1:9/x", "tcp://127.0.0.1:1", "concat:a|b",
 )  # fmt: skip
 
@@ -63,7 +63,7 @@ def write_files(folder: Path) -> list[Path]:
         "alias.yml": b"&a [*a]\n",
         "object.yml": b"!!python/object/apply:os.system [id]\n",
         "list.yml": b"- 1\n",
-        "infinite.yml": b"system: S1\ntargets: {clip_s: .inf}\n",
+        "infinite.yml": b"system: S1\nfeatures: {row_s: .inf}\n",
         "bytes.yml": b"\xff\xfe\x00",
         "zeros.bin": bytes(4096),
         "random.bin": np.random.default_rng(0).bytes(4096),

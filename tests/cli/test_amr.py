@@ -23,7 +23,6 @@ from tests.retrieval_builders import (
     GOLDEN,
     annotation,
     make_features,
-    needs_castella,
     write_corpus,
     write_jsonl,
 )
@@ -118,7 +117,7 @@ def test_submit_writes_a_checked_file(tmp_path, corpus, base):
     assert ("procedure is replaced" in errors) == (base == "reference")
     predictions = read_predictions(tmp_path / "sub.jsonl")
     assert [p.qid for p in predictions] == [line["qid"] for line in LINES]
-    assert all(0 <= a < b <= 20 for p in predictions for a, b, _ in p.windows)
+    assert all(0 <= a < b <= 20 for p in predictions for a, b, _ in p.moments)
 
 
 def test_submit_takes_annotations_without_moments(tmp_path):
@@ -130,7 +129,7 @@ def test_submit_takes_annotations_without_moments(tmp_path):
 
 
 def test_predict_reads_audio_tells_draws_and_cuts(tmp_path):
-    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "features.encoder=logmel"])
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8000 * 12).astype(np.float32)
     for name in ("one.wav", "two.flac"):
         write_audio(tmp_path / name, noise, 8000)
@@ -159,7 +158,7 @@ def test_predict_reads_audio_tells_draws_and_cuts(tmp_path):
 
 
 def test_cuts_of_recordings_of_one_name_do_not_replace_each_other(tmp_path):
-    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "features.encoder=logmel"])
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8000 * 12).astype(np.float32)
     paths = [tmp_path / folder / "one.wav" for folder in "ab"]
     for path in paths:
@@ -171,7 +170,7 @@ def test_cuts_of_recordings_of_one_name_do_not_replace_each_other(tmp_path):
 
 
 def test_a_folder_is_searched_and_what_cannot_be_read_is_left_out(tmp_path):
-    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "features.encoder=logmel"])
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8000 * 12).astype(np.float32)
     for name in ("b.wav", "deep/a.flac"):
         write_audio(tmp_path / "walks" / name, noise, 8000)
@@ -190,7 +189,7 @@ def test_a_folder_is_searched_and_what_cannot_be_read_is_left_out(tmp_path):
 
 
 def test_features_that_were_kept_are_not_made_again(tmp_path, monkeypatch):
-    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "features.encoder=logmel"])
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8000 * 12).astype(np.float32)
     write_audio(tmp_path / "one.wav", noise, 8000)
     arguments = ["predict", tmp_path / "one.wav", "--query", "a dog", "--checkpoint", checkpoint, "--jobs", 1]
@@ -209,7 +208,7 @@ def test_features_that_were_kept_are_not_made_again(tmp_path, monkeypatch):
 @pytest.fixture
 def asked(tmp_path):
     """A recording of 12 s, and a checkpoint that reads its curve."""
-    overrides = [*SMALL, "targets.encoder=logmel", "targets.stretch_rows=5"]
+    overrides = [*SMALL, "features.encoder=logmel", "features.stretch_rows=5"]
     checkpoint = make_checkpoint(tmp_path / "model.pt", system("S9"), overrides=overrides)
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8000 * 12).astype(np.float32)
     for name in ("one.wav", "two.wav"):
@@ -317,7 +316,7 @@ def test_a_public_network_s_curve_is_read_and_submitted(tmp_path, corpus, readou
 
 
 def test_an_empty_query_ends_in_one_line(tmp_path):
-    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "features.encoder=logmel"])
     write_audio(tmp_path / "one.wav", np.zeros(8000, dtype=np.float32), 8000)
     status, _, errors = run("predict", tmp_path / "one.wav", "--query", " ", "--checkpoint", checkpoint)
     assert status == 2
@@ -395,14 +394,13 @@ def test_predictions_of_another_split_end_in_one_line(tmp_path, corpus):
 
 
 def test_a_recording_that_is_no_audio_ends_in_one_line(tmp_path):
-    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "features.encoder=logmel"])
     (tmp_path / "notes.txt").write_text("not audio")
     status, _, errors = run("predict", tmp_path / "notes.txt", "--query", "a dog", "--checkpoint", checkpoint)
     assert status == 1
     assert "notes.txt" in errors
 
 
-@needs_castella
 def test_metrics_of_a_foreign_file_are_the_official_evaluator_s():
     status, text, _ = run(
         "metrics",
@@ -416,7 +414,7 @@ def test_metrics_of_a_foreign_file_are_the_official_evaluator_s():
 
 
 def test_two_recordings_of_one_name_are_both_answered_from_kept_features(tmp_path):
-    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "targets.encoder=logmel"])
+    checkpoint = make_checkpoint(tmp_path / "model.pt", overrides=[*SMALL, "features.encoder=logmel"])
     for number, day in enumerate(("day1", "day2")):
         noise = np.random.default_rng(number).uniform(-0.5, 0.5, 8000 * (10 + number)).astype(np.float32)
         write_audio(tmp_path / "days" / day / "REC001.wav", noise, 8000)

@@ -70,7 +70,7 @@ def test_settings_that_training_settled_are_refused_later(tmp_path, asked, comma
     status, _, errors = run(*common, "--set", "model.hidden_dim=32")
     assert status == 2
     assert "--set: model.hidden_dim was settled by training; what can be set here: inference, " in errors
-    assert run(*common, "--set", "inference.nms_iou=0.5", "--set", "targets.audio_max=9")[0] == 0
+    assert run(*common, "--set", "inference.nms_iou=0.5", "--set", "features.audio_max=9")[0] == 0
 
 
 def test_checks_that_need_no_features_come_first(tmp_path, sets) -> None:

@@ -295,11 +295,11 @@ def test_every_setting_takes_a_value_or_names_what_is_wrong(config) -> None:
     [
         "train.seed=-1", "train.seed=9223372036854775808", "model.num_heads=0", "model.num_heads=-8",
         "model.hidden_dim=1000000", "model.em_iterations=-1", "model.em_iterations=1000000000",
-        "train.weight_decay=-1", "train.lr_gamma=-1", "train.epochs=0", "inference.clip_end=-5",
+        "train.weight_decay=-1", "train.lr_gamma=-1", "train.epochs=0", "inference.timeline_end=-5",
         "inference.min_length_s=-3", "inference.proposal_lengths=[]", "inference.proposal_lengths=[0]",
         "inference.proposal_lengths=[-1]", "inference.proposal_peaks=-1",
-        "targets.clip_s=.inf", "targets.clip_s=0",
-        "targets.encoder=", "targets.encoder=' '", "train.learning_rate=.nan", "train.learning_rate=1e400",
+        "features.row_s=.inf", "features.row_s=0",
+        "features.encoder=", "features.encoder=' '", "train.learning_rate=.nan", "train.learning_rate=1e400",
         "loss.span=-1", "loss.boundary_epsilon=0", "loss.sim_scale=0",
     ],
 )  # fmt: skip

@@ -22,19 +22,19 @@ from tests.retrieval_builders import (
     annotation,
     make_features,
     make_query,
-    needs_castella,
     write_corpus,
     write_jsonl,
 )
 
 
 def make_config(
-    base: ExperimentConfig | None = None, *, audio_dim=6, text_dim=6, **targets
+    base: ExperimentConfig | None = None, *, audio_dim=6, text_dim=6, features=None, **targets
 ) -> ExperimentConfig:
     base = base or system("S4")
     return dataclasses.replace(
         base,
         model=dataclasses.replace(base.model, audio_dim=audio_dim, text_dim=text_dim),
+        features=dataclasses.replace(base.features, **(features or {})),
         targets=dataclasses.replace(base.targets, **targets),
     )
 
@@ -56,8 +56,7 @@ def test_golden_batch_is_the_reference_s_to_the_last_bit():
         compat_lighthouse("qd_detr"),
         audio_dim=14,
         text_dim=11,
-        audio_max=facts["max_audio"],
-        text_max=facts["max_text"],
+        features={"audio_max": facts["max_audio"], "text_max": facts["max_text"]},
     )
     count = len(queries)
     data = RetrievalSet(
@@ -203,28 +202,27 @@ def test_the_report_says_how_features_and_annotations_disagree(tmp_path):
         "1 recordings whose features are not as long as annotated (largest difference +1.00 s)",
         "1 recordings longer than audio_max rows (training hears their start, answers come from all of them)",
         "3 queries cut to text_max tokens",
-        "2 windows end after the recording",
-        "2 windows end after the features",
-        "1 windows dropped, nothing of them is left",
+        "2 moments end after the recording",
+        "2 moments end after the features",
+        "1 moments dropped, nothing of them is left",
     ]
 
 
 def test_a_query_of_500_words_is_cut_or_kept_whole_as_set(tmp_path):
     corpus = write_corpus(tmp_path, [annotation(query="word " * 500)], num_tokens=500)
     assert RetrievalSet.load(*corpus, make_config()).batch(np.array([0])).text.shape == (1, 32, 6)
-    whole = RetrievalSet.load(*corpus, make_config(text_max=None)).batch(np.array([0]))
+    whole = RetrievalSet.load(*corpus, make_config(features={"text_max": None})).batch(np.array([0]))
     assert whole.text.shape == (1, 500, 6)
 
 
-@needs_castella
 def test_published_labels_load_with_the_faults_that_are_known():
     queries = read_annotations(CASTELLA / "castella_train_release.jsonl")
     audio = {q.recording_id: np.zeros((int(q.duration_s), 1), dtype=np.float32) for q in queries}
     text = {q.qid: np.zeros((1, 1), dtype=np.float32) for q in queries}
     report = RetrievalSet(queries, audio, text, make_config(audio_dim=1, text_dim=1)).report
     assert (report.queries, report.recordings, report.moments) == (2182, 876, 6157)
-    assert report.windows.past_recording == 162
-    assert report.windows.dropped == 11
+    assert report.moment_counts.past_recording == 162
+    assert report.moment_counts.dropped == 11
 
 
 # --- bad input ------------------------------------------------------------------------------------------
@@ -319,7 +317,7 @@ def test_collated_matrices_are_what_a_set_gives():
 
 def test_the_whole_of_a_recording_is_there_although_training_hears_its_start():
     config = make_config()
-    config = dataclasses.replace(config, targets=dataclasses.replace(config.targets, audio_max=4))
+    config = dataclasses.replace(config, features=dataclasses.replace(config.features, audio_max=4))
     rows = make_features(9)
     data = RetrievalSet([make_query("q1")], {"r1": rows}, {"q1": make_features(3)}, config)
     assert (data.num_rows.tolist(), data.full_num_rows.tolist()) == ([4], [9])

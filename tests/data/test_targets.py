@@ -10,19 +10,19 @@ from amr_model.config import TargetConfig
 from amr_model.data.targets import (
     TargetTable,
     dense_labels,
-    first_window_labels,
+    first_moment_labels,
     spans_cxw,
     truncated_span_labels,
-    usable_windows,
+    usable_moments,
 )
 from tests.retrieval_builders import GOLDEN, make_query
 
-FIRST = TargetConfig(saliency_windows="first", sim_windows="first")
+FIRST = TargetConfig(saliency_moments="first", sim_moments="first")
 
 
-def make_table(moments, num_rows=20, config=TargetConfig(), max_windows=10, **query):  # noqa: B008 (frozen)
+def make_table(moments, num_rows=20, config=TargetConfig(), max_moments=10, **query):  # noqa: B008 (frozen)
     queries = [make_query(f"q{at}", windows, **query) for at, windows in enumerate(moments)]
-    return TargetTable(queries, [num_rows] * len(queries), config, max_windows=max_windows)
+    return TargetTable(queries, [num_rows] * len(queries), config, row_s=1.0, max_moments=max_moments)
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_two_moments_give_two_positive_runs():
     ("window", "clips"),
     [((3, 6), [3, 4, 5]), ((3.2, 3.9), [2]), ((19, 25), [19]), ((25, 30), [19]), ((0, 0.5), [0])],
 )
-def test_first_window_labels_truncate_as_the_reference(window, clips):
-    assert np.flatnonzero(first_window_labels(np.array(window), 20, 1.0)).tolist() == clips
+def test_first_moment_labels_truncate_as_the_reference(window, clips):
+    assert np.flatnonzero(first_moment_labels(np.array(window), 20, 1.0)).tolist() == clips
 
 
 @pytest.mark.parametrize("name", ["uvcom_full", "uvcom_small"])
@@ -79,10 +79,10 @@ def test_span_of_second_two_of_three_hundred_comes_back_shifted():
 
 def test_windows_are_clipped_to_the_features_and_counted():
     query = make_query(moments=[(1, 3), (18, 4800), (5, 5), (20, 21)], duration_s=20)
-    windows, counts = usable_windows(query, 20, TargetConfig())
+    windows, counts = usable_moments(query, 20, TargetConfig(), row_s=1.0)
     assert windows.tolist() == [[1, 3], [18, 20]]
     assert (counts.past_recording, counts.past_features, counts.dropped) == (2, 2, 2)
-    kept, counts = usable_windows(query, 20, TargetConfig(window_policy="keep"))
+    kept, counts = usable_moments(query, 20, TargetConfig(moment_policy="keep"), row_s=1.0)
     assert kept.tolist() == [[1, 3], [18, 4800], [5, 5], [20, 21]]
     assert counts.dropped == 0
 
@@ -109,7 +109,7 @@ def test_clips_of_pairs_lie_in_their_own_recording(config):
     """The set's longest recording is no bound: a batch of the short ones alone is as wide as they are."""
     lengths = [10, 1, 40]
     queries = [make_query(f"q{at}", [(0, n)], duration_s=n) for at, n in enumerate(lengths)]
-    table = TargetTable(queries, lengths, config, max_windows=10)
+    table = TargetTable(queries, lengths, config, row_s=1.0, max_moments=10)
     for epoch in range(5):
         targets = table.draw(0, epoch)
         for clips in (targets.saliency_positives, targets.saliency_negatives):
@@ -117,7 +117,7 @@ def test_clips_of_pairs_lie_in_their_own_recording(config):
 
 
 def test_clips_of_pairs_of_a_recording_of_ten_hours():
-    table = make_table([[(0, 5)]], num_rows=36_000, config=TargetConfig(audio_max=None), duration_s=36_000)
+    table = make_table([[(0, 5)]], num_rows=36_000, duration_s=36_000)
     negatives = np.concatenate([table.draw(0, epoch).saliency_negatives.numpy() for epoch in range(20)])
     assert negatives.min() >= 5
     assert negatives.max() > 32_767
@@ -158,7 +158,7 @@ def test_draws_hang_on_seed_epoch_and_qid_alone():
     many = [(at, at + 0.5) for at in range(14)]
     whole = make_table([many, [(2, 9)], many]).draw(3, 5)
     query = make_query("q2", many)
-    alone = TargetTable([query], [20], TargetConfig(), max_windows=10).draw(3, 5)
+    alone = TargetTable([query], [20], TargetConfig(), row_s=1.0, max_moments=10).draw(3, 5)
     assert (alone.spans_cxw[0] == whole.spans_cxw[2]).all()
     assert (alone.saliency_positives[0] == whole.saliency_positives[2]).all()
     other = make_table([many, [(2, 9)], many]).draw(3, 6)
@@ -168,13 +168,13 @@ def test_draws_hang_on_seed_epoch_and_qid_alone():
 
 def test_of_too_many_windows_a_selection_is_drawn_anew_each_epoch():
     many = [(at, at + 0.5) for at in range(14)]
-    table = make_table([many], max_windows=5)
+    table = make_table([many], max_moments=5)
     starts = [
         {round(float(start), 3) for start in (spans[:, 0] - spans[:, 1] / 2) * 20}
         for spans in (table.draw(0, epoch).spans_cxw[0] for epoch in range(12))
     ]
     assert all(len(chosen) == 5 for chosen in starts)
     assert set.union(*starts) == {float(at) for at in range(14)}
-    again = make_table([many], max_windows=5)
+    again = make_table([many], max_moments=5)
     again.draw(0, 3)
     assert (again.draw(0, 1).spans_cxw == table.draw(0, 1).spans_cxw).all()  # nothing is left of other epochs

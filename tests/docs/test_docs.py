@@ -17,6 +17,7 @@ import pytest
 from amr_model.cli import main as amr
 from amr_model.config import (
     ExperimentConfig,
+    FeatureConfig,
     InferenceConfig,
     LossConfig,
     ModelConfig,
@@ -113,6 +114,7 @@ def test_every_page_is_in_the_index():
     [
         ("model", ModelConfig),
         ("loss", LossConfig),
+        ("features", FeatureConfig),
         ("targets", TargetConfig),
         ("inference", InferenceConfig),
         ("train", TrainConfig),

@@ -102,5 +102,5 @@ def test_only_s9_computes_it():
 
 
 def test_labels_of_the_first_window_alone_cannot_teach_it():
-    with pytest.raises(ConfigError, match=r"loss.frame needs targets.saliency_windows: all"):
+    with pytest.raises(ConfigError, match=r"loss.frame needs targets.saliency_moments: all"):
         small("S1", "loss.frame=1.0")

@@ -54,7 +54,7 @@ def run(config: ExperimentConfig, folder: Path, *, stop: int | None = None, **op
 
 def noting_stretch(config: ExperimentConfig) -> ExperimentConfig:
     """The settings as a run keeps them: with the longest recording of the made-up set."""
-    return override(config, ["targets.stretch_rows=28"])
+    return override(config, ["features.stretch_rows=28"])
 
 
 @settings(max_examples=4, deadline=None)

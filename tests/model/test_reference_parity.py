@@ -15,7 +15,7 @@ from amr_model.learn.losses.saliency import negative_term, pair_term, ranking_te
 from amr_model.learn.losses.similarity import global_term, local_term
 from amr_model.learn.matcher import matching_cost
 from amr_model.model import MomentRetriever
-from amr_model.model.positions import clip_positions, inverse_sigmoid, reference_positions
+from amr_model.model.positions import inverse_sigmoid, reference_positions, row_positions
 from amr_model.model.refine import aggregate, propagate
 from amr_model.model.slots import SlotAttention
 from amr_model.spans import cxw_to_xx, pairwise_giou, pairwise_iou
@@ -183,7 +183,7 @@ def test_intermediate_tensors_are_the_reference_s(name: str) -> None:
         module.register_forward_hook(keep(key))
     model(run.batch)
     length, mid = run.batch.audio.shape[1], {k[4:]: v for k, v in run.arrays.items() if k.startswith("mid/")}
-    close(clip_positions(run.batch.audio_mask, run.config.model.hidden_dim), mid["pos_audio"])
+    close(row_positions(run.batch.audio_mask, run.config.model.hidden_dim), mid["pos_audio"])
     close(seen["proj_txt"], mid["proj_txt"])
     close(seen["t2v_out"], mid["t2v_out"][:, 1 : 1 + length])
     close(seen["encoder"][:, 1:], mid["memory"])
@@ -210,7 +210,7 @@ def test_single_operations_are_the_reference_s() -> None:
             close(ours, ops[f"bmrw/out_{form}_w{weight}"])
     close(inverse_sigmoid(ops["inverse_sigmoid/in"]), ops["inverse_sigmoid/out"])
     for dim in (32, 256):
-        close(clip_positions(ops["sine_audio/mask"].bool(), dim), ops[f"sine_audio/out{dim}"])
+        close(row_positions(ops["sine_audio/mask"].bool(), dim), ops[f"sine_audio/out{dim}"])
         close(reference_positions(ops["sine_query/in"], dim), ops[f"sine_query/out{dim}"])
 
 

@@ -84,7 +84,7 @@ def test_the_demonstration_ends_in_a_report(shown: Path) -> None:
 
 def test_pretraining_has_the_labels_of_one_window_and_fine_tuning_those_of_all(shown: Path) -> None:
     used = [
-        yaml.safe_load((shown / run / "config.yml").read_text())["targets"]["saliency_windows"]
+        yaml.safe_load((shown / run / "config.yml").read_text())["targets"]["saliency_moments"]
         for run in ("S8-pretrain", "S8-finetune")
     ]
     assert used == ["first", "all"]

@@ -92,7 +92,7 @@ def test_features_that_a_checkpoint_does_not_read_are_refused(
 
 
 def test_fine_tuning_on_features_of_another_encoder_is_refused(tmp_path: Path) -> None:
-    both = make_set(tmp_path, encoder={"name": "logmel"}, windows="aligned")
+    both = make_set(tmp_path, encoder={"name": "logmel"}, moments="aligned")
     init = save_network(tmp_path / "network.pt", small())
     with pytest.raises(FeatureError, match=r"encoder logmel, .*network.pt has learnt to read msclap-2023"):
         train_run(small(), both, both, tmp_path / "run", init=init, device="cpu", threads=None)
@@ -100,19 +100,21 @@ def test_fine_tuning_on_features_of_another_encoder_is_refused(tmp_path: Path) -
 
 
 def test_ranking_is_that_of_the_row_and_the_network_that_of_its_checkpoint(tmp_path: Path) -> None:
-    checkpoint = save_network(tmp_path / "network.pt", small("S1", "targets.audio_max=7", "targets.clip_s=2"))
-    retrieval = ask(small("S1", "inference.num_windows=3"), make_set(tmp_path), checkpoint)
-    assert retrieval.config.targets.audio_max == 7
+    checkpoint = save_network(
+        tmp_path / "network.pt", small("S1", "features.audio_max=7", "features.row_s=2")
+    )
+    retrieval = ask(small("S1", "inference.num_moments=3"), make_set(tmp_path), checkpoint)
+    assert retrieval.config.features.audio_max == 7
     assert retrieval.data.num_rows.tolist() == [7, 7]
     answers = retrieval.answers()
-    assert [len(prediction.windows) for prediction in answers] == [3, 3]
+    assert [len(prediction.moments) for prediction in answers] == [3, 3]
 
 
 @pytest.mark.parametrize("system", REPORT_SYSTEMS)
 def test_pretraining_differs_from_fine_tuning_in_its_labels_alone(system: str) -> None:
     pretraining = pretraining_of(system, [])
-    assert pretraining.targets.saliency_windows == "first"
-    assert settings_of(system, ["targets.saliency_windows=first"]) == pretraining
+    assert pretraining.targets.saliency_moments == "first"
+    assert settings_of(system, ["targets.saliency_moments=first"]) == pretraining
     assert pretraining_of(system, [], "all") == settings_of(system, [])
 
 

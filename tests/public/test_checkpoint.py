@@ -245,8 +245,8 @@ def test_a_dcase_baseline_checkpoint_has_its_columns_moved(tmp_path: Path) -> No
     dcase = {key.replace("input_vid_proj", "input_aud_proj"): value for key, value in state.items()}
     path = write_public(tmp_path / "best.ckpt", dcase, EasyDict(nheads=2))
     model, read = load_model(path, CPU)
-    assert not read.targets.text_normalise
-    assert read.targets.text_max is None
+    assert not read.features.text_normalise
+    assert read.features.text_max is None
     expected = make_model(config, seed=3).state_dict()
     assert all(torch.equal(model.state_dict()[key], value) for key, value in expected.items())
 

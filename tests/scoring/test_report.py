@@ -104,7 +104,7 @@ def test_calibration_of_scores_that_are_right_as_often_as_they_say():
     result = calibration(score_queries(queries, predictions))
     assert sum(result["windows"]) == 4000
     assert result["error@0.5"] < 0.03
-    overconfident = [make_prediction(p.qid, [(*p.windows[0][:2], 1.0)]) for p in predictions]
+    overconfident = [make_prediction(p.qid, [(*p.moments[0][:2], 1.0)]) for p in predictions]
     assert calibration(score_queries(queries, overconfident))["error@0.5"] == pytest.approx(0.5, abs=0.03)
 
 

@@ -1,11 +1,11 @@
 """A stand-in for Clotho and Walking Tours, and `scan; plan --manifest` on it: do the published names pass?
 
-    python -m tests.stages.standin_clotho --facts published/clotho_moment --out /tmp/standin
+    python -m tests.stages.standin_clotho --out standin
 
-`--facts` holds `foregrounds_{train,valid,test}.json` and `backgrounds.csv` of Clotho-Moment's generator. The
-stand-in has their 5,929 names, captions and trimmed lengths and the ten recordings' lengths; its sound is
-noise at a low rate, so that it is made in seconds and says nothing about sound. The scan decodes the tours to
-6.6 GB of cache.
+The stand-in has Clotho's 5,929 names and trimmed lengths and the lengths of the ten tours, as Clotho-Moment's
+generator publishes them (`tests/golden/clotho_moment`); its captions are made up, and its sound is noise at a
+low rate, so that it is made in seconds and says nothing about sound. The scan decodes the tours to 6.6 GB of
+cache.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import numpy as np
 import soundfile
 
 from clotho_long.core.command_line import SingleCommand
+from clotho_long.core.records import SPLITS
 from clotho_long.core.work import Workers
 from clotho_long.corpus import Corpus
 from clotho_long.sources.clotho import FOLDER_OF_SPLIT, NUM_CAPTIONS, captions_file
@@ -28,29 +30,54 @@ from clotho_long.stages.adopt import plan_from_manifest
 from clotho_long.stages.check import check
 from clotho_long.stages.scan import scan
 
+FACTS = Path(__file__).resolve().parents[1] / "golden" / "clotho_moment"
 MANIFEST = Path(__file__).resolve().parents[2] / "manifests" / "clotho-moment-long"
 EVENT_RATE_HZ = 100  # trimming counts seconds, whatever is heard in them
 TOUR_RATE_HZ = 1_000  # soxr has no use for a rate that is much lower than the mixtures'
 
 
-def make_standin_clotho(facts: Path, root: Path) -> Path:
-    """Clotho's folder with the published names, captions and lengths; files of one length are one file."""
+def published_lengths_s(split: str) -> dict[str, float]:
+    """Clotho's names in a split, in the published order, with their lengths after trimming."""
+    with (FACTS / "events.csv").open(encoding="utf-8", newline="") as file:
+        return {
+            row["name"]: float(row["duration_s"]) for row in csv.DictReader(file) if row["split"] == split
+        }
+
+
+def write_facts(folder: Path) -> Path:
+    """The facts in the form of Clotho-Moment's generator, with captions that are made up."""
+    folder.mkdir(parents=True)
+    for split in SPLITS:
+        facts = {
+            name: {"captions": captions_of(name), "duration": length_s}
+            for name, length_s in published_lengths_s(split).items()
+        }
+        (folder / f"foregrounds_{split}.json").write_text(json.dumps(facts), encoding="utf-8")
+    shutil.copy(FACTS / "backgrounds.csv", folder)
+    return folder
+
+
+def captions_of(name: str) -> list[str]:
+    return [f"{name}, heard for the {number}. time" for number in range(1, NUM_CAPTIONS + 1)]
+
+
+def make_standin_clotho(root: Path) -> Path:
+    """Clotho's folder with the published names and lengths; files of one length are one file."""
     for split, folder in FOLDER_OF_SPLIT.items():
-        published = json.loads((facts / f"foregrounds_{split}.json").read_text(encoding="utf-8"))
         (root / folder).mkdir(parents=True)
         with captions_file(root, split).open("w", encoding="utf-8", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["file_name", *(f"caption_{n}" for n in range(1, NUM_CAPTIONS + 1))])
-            for name, fact in published.items():
-                rows.writerow([f"{name}.wav", *fact["captions"]])
-                os.link(_noise_of(root, int(fact["duration"])), root / folder / f"{name}.wav")
+            for name, length_s in published_lengths_s(split).items():
+                rows.writerow([f"{name}.wav", *captions_of(name)])
+                os.link(_noise_of(root, int(length_s)), root / folder / f"{name}.wav")
     return root
 
 
-def make_standin_tours(facts: Path, root: Path) -> Path:
+def make_standin_tours(root: Path) -> Path:
     """The ten recordings, as long as the last published clip of each needs."""
     root.mkdir(parents=True)
-    with (facts / "backgrounds.csv").open(encoding="utf-8", newline="") as file:
+    with (FACTS / "backgrounds.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             num_samples = int(float(row["last_clip_end_s"]) * TOUR_RATE_HZ)
             sound = np.random.default_rng(0).uniform(-0.3, 0.3, num_samples)
@@ -69,10 +96,9 @@ def _noise_of(root: Path, length_s: int) -> Path:
 
 
 @click.command(cls=SingleCommand)
-@click.option("--facts", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--out", required=True, type=click.Path(exists=False, path_type=Path), help="A new folder.")
 @click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True)
-def main(facts: Path, out: Path, jobs: int) -> None:
+def main(out: Path, jobs: int) -> None:
     """Make the stand-in below --out, scan it, plan our manifest with it, and say what came of it."""
     started = time.perf_counter()
 
@@ -81,8 +107,8 @@ def main(facts: Path, out: Path, jobs: int) -> None:
         click.echo(f"{time.perf_counter() - started:6.1f} s  {what}")
         started = time.perf_counter()
 
-    clotho = make_standin_clotho(facts, out / "clotho")
-    tours = make_standin_tours(facts, out / "tours")
+    clotho = make_standin_clotho(out / "clotho")
+    tours = make_standin_tours(out / "tours")
     done("made the stand-in")
     corpus = Corpus(out / "corpus")
     counts = scan(corpus, clotho, tours, jobs=jobs)

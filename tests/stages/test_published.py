@@ -26,7 +26,7 @@ from clotho_long.sources.walking_tours import PUBLISHED_SPLITS
 from clotho_long.stages.plan import sample_split
 from pipelines.make_manifest import published_events, published_tours
 from tests.builders import as_manifest, make_corpus, make_tours, run_cli, write_captions
-from tests.stages.standin_clotho import make_standin_clotho
+from tests.stages.standin_clotho import make_standin_clotho, published_lengths_s, write_facts
 
 MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 MANIFEST = MANIFESTS / "clotho-moment-long"
@@ -258,19 +258,19 @@ def test_our_manifest_takes_the_names_of_clotho_that_begin_with_a_blank(tmp_path
     )
 
 
-def test_all_published_names_are_found_in_a_clotho_folder(published: Path, tmp_path: Path) -> None:
-    clotho = make_standin_clotho(published / "clotho_moment", tmp_path / "clotho")
+def test_all_published_names_are_found_in_a_clotho_folder(tmp_path: Path) -> None:
+    clotho = make_standin_clotho(tmp_path / "clotho")
     found = list(find_events(clotho))
     assert not [item for item in found if isinstance(item, Skipped)]
     events = {(item.split, item.event_id): item for item in found if isinstance(item, CaptionedFile)}
     assert len(events) == 5_929
     for split in SPLITS:
-        facts = json.loads((published / "clotho_moment" / f"foregrounds_{split}.json").read_text())
-        assert {name for of, name in events if of == split} == facts.keys()
+        lengths_s = published_lengths_s(split)
+        assert {name for of, name in events if of == split} == lengths_s.keys()
         for recipe in read_records(MANIFEST / "recipes" / f"{split}.jsonl.gz", ClipRecipe):
             for event in recipe.events:
                 assert (split, event.event_id) in events
-                assert facts[event.event_id]["duration"] == event.duration_s
+                assert lengths_s[event.event_id] == event.duration_s
 
 
 def test_sources_that_differ_from_the_manifests_are_named(tmp_path: Path) -> None:
@@ -332,10 +332,10 @@ def test_moments_of_the_short_manifest_are_as_long_as_castellas() -> None:
         assert share == pytest.approx(real.share_between(low_s, high_s), abs=0.05)
 
 
-def test_planning_again_gives_the_published_manifest(published: Path, tmp_path: Path) -> None:
+def test_planning_again_gives_the_published_manifest(tmp_path: Path) -> None:
     """Of the smallest split, for time: every clip has a random stream of its own."""
+    folder = write_facts(tmp_path / "facts")
     for preset in ("clotho-moment-long", "clotho-moment-short"):
-        folder = published / "clotho_moment"
         drawn = sample_split(
             PRESETS[preset],
             published_events(folder, "valid"),

@@ -23,7 +23,7 @@ def test_each_query_is_answered_and_its_moments_can_be_heard(tmp_path):
     heard = make_listener().listen(recording, ["a dog", "a tram"], tmp_path / "cuts", top=3)
     assert [answer.query for answer in heard.answers] == ["a dog", "a tram"]
     for answer, cuts in zip(heard.answers, heard.cuts, strict=True):
-        assert [window[:2] for window in answer.windows] == list(MOMENTS)
+        assert [window[:2] for window in answer.moments] == list(MOMENTS)
         for (onset_s, offset_s), cut in zip(MOMENTS, cuts, strict=True):
             assert soundfile.info(cut).frames == (offset_s - onset_s) * RATE_HZ
     assert len({cut for cuts in heard.cuts for cut in cuts}) == 2 * len(MOMENTS)
@@ -32,14 +32,14 @@ def test_each_query_is_answered_and_its_moments_can_be_heard(tmp_path):
 
 def test_the_sound_of_a_video_is_searched(tmp_path):
     heard = make_listener().listen(make_mp4(tmp_path / "walk.mp4"), ["a dog"], tmp_path / "cuts", top=1)
-    assert heard.answers[0].windows[0][:2] == MOMENTS[0]
+    assert heard.answers[0].moments[0][:2] == MOMENTS[0]
     assert soundfile.info(heard.cuts[0][0]).duration == pytest.approx(3.0)
 
 
 def test_no_more_moments_than_asked_for(tmp_path):
     recording = write_recording(tmp_path / "street.wav")
     heard = make_listener().listen(recording, ["a dog"], tmp_path / "cuts", top=2)
-    assert [len(answer.windows) for answer in heard.answers] == [2] == [len(cuts) for cuts in heard.cuts]
+    assert [len(answer.moments) for answer in heard.answers] == [2] == [len(cuts) for cuts in heard.cuts]
 
 
 def test_a_second_question_about_a_recording_does_not_encode_it_again(tmp_path):
@@ -69,7 +69,7 @@ def test_silence_is_answered_as_predict_does_and_known_to_be_silent(tmp_path):
     listener = make_listener()
     heard = listener.listen(silence, ["a dog"], tmp_path / "cuts", top=1)
     assert heard.silent
-    assert heard.answers[0].windows[0][:2] == MOMENTS[0]
+    assert heard.answers[0].moments[0][:2] == MOMENTS[0]
     loud = write_recording(tmp_path / "street.wav")
     assert not listener.listen(loud, ["a dog"], tmp_path / "cuts", top=1).silent
 
@@ -96,7 +96,7 @@ def test_a_search_that_is_stopped_leaves_the_listener_ready(tmp_path):
     listener = make_listener()
     with pytest.raises(InterruptedError, match="stopped"):
         listener.listen(recording, ["a dog"], tmp_path / "cuts", top=1, tell=stop)
-    assert listener.listen(recording, ["a dog"], tmp_path / "cuts", top=1).answers[0].windows
+    assert listener.listen(recording, ["a dog"], tmp_path / "cuts", top=1).answers[0].moments
 
 
 def test_a_recording_that_is_gone_is_named(tmp_path):

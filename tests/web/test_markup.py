@@ -18,7 +18,7 @@ def make_heard(
     query: str = "a dog", *, name: str = "street.wav", windows=((2.0, 5.0, 0.5),), loudest_db: float = -20.0
 ) -> Heard:
     levels = np.random.default_rng(0).uniform(-99, loudest_db, (NUM_BANDS, 50)).astype(np.float32)
-    answer = Answer(recording=Path(name), query=query, duration_s=20.0, windows=windows)
+    answer = Answer(recording=Path(name), query=query, duration_s=20.0, moments=windows)
     cuts = tuple(Path(f"cut-{place}.wav") for place in range(len(windows)))
     return Heard(picture=Spectrogram(levels_db=levels, duration_s=20.0), answers=(answer,), cuts=(cuts,))
 

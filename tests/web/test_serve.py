@@ -20,7 +20,7 @@ from amr_model.config import system
 from amr_model.model import MomentRetriever
 from clotho_long.core.settings import override
 
-SMALL = ("model.hidden_dim=16", "model.num_heads=2", "model.feedforward_dim=16", "targets.encoder=logmel")
+SMALL = ("model.hidden_dim=16", "model.num_heads=2", "model.feedforward_dim=16", "features.encoder=logmel")
 
 
 def make_checkpoint(path):

@@ -1,4 +1,4 @@
-"""Which clips answer: three terms on the saliency scores, after QD-DETR (MIT).
+"""Which rows answer: three terms on the saliency scores, after QD-DETR (MIT).
 
 The reference ranks eleven levels of labels; labels here are 0 or 1, of which only the first level exists,
 but its division by twelve stays.
@@ -23,7 +23,7 @@ EPSILON = 1e-6
 def negative_term(outputs: Outputs, batch: Batch, config: LossConfig, total: Total = alone) -> Tensor:
     """Clips under a text that does not belong to them should score low: -ln(1 - sigmoid(score)).
 
-    Summed (or averaged) over the clips, averaged over the items that have a negative text.
+    Summed (or averaged) over the rows, averaged over the items that have a negative text.
     """
     scores, has_negative = _negative_side(outputs)
     # the softplus form is finite where ln(1 - sigmoid) is not
@@ -34,7 +34,7 @@ def negative_term(outputs: Outputs, batch: Batch, config: LossConfig, total: Tot
 
 
 def ranking_term(outputs: Outputs, targets: Targets, batch: Batch) -> Tensor:
-    """Positive clips should stand out from all clips under both texts: contrastive, per item."""
+    """Positive rows should stand out from all rows under both texts: contrastive, per item."""
     negative, has_negative = _negative_side(outputs)
     scores = torch.cat((outputs.saliency, negative), dim=1)
     real = torch.cat((batch.audio_mask, batch.audio_mask & has_negative.unsqueeze(1)), dim=1)
@@ -47,7 +47,7 @@ def ranking_term(outputs: Outputs, targets: Targets, batch: Batch) -> Tensor:
 
 
 def pair_term(outputs: Outputs, targets: Targets, *, margin: float) -> Tensor:
-    """A drawn positive clip should score above a drawn negative one by the margin."""
+    """A drawn positive row should score above a drawn negative one by the margin."""
     gap = outputs.saliency.gather(1, targets.saliency_negatives) - outputs.saliency.gather(
         1, targets.saliency_positives
     )
@@ -56,7 +56,7 @@ def pair_term(outputs: Outputs, targets: Targets, *, margin: float) -> Tensor:
 
 
 def all_pairs_term(outputs: Outputs, targets: Targets, batch: Batch, *, margin: float) -> Tensor:
-    """`pair_term` over every pair of a positive and a negative clip instead of two drawn ones."""
+    """`pair_term` over every pair of a positive and a negative row instead of two drawn ones."""
     positive = (targets.saliency > 0) & batch.audio_mask
     negative = batch.audio_mask & ~positive
     gap = margin + outputs.saliency.unsqueeze(1) - outputs.saliency.unsqueeze(2)  # [B, positive, negative]

@@ -27,7 +27,7 @@ def global_term(outputs: Outputs, batch: Batch, config: LossConfig) -> Tensor:
 
 
 def local_term(outputs: Outputs, targets: Targets, batch: Batch, config: LossConfig) -> Tensor:
-    """Clips that answer should take the softmax over the recording's clips."""
+    """Rows that answer should take the softmax over the recording's rows."""
     assert outputs.sim_local is not None
     scores, real = config.sim_scale * outputs.sim_local, batch.audio_mask
     if config.sim_reduction != "reference":
