@@ -51,8 +51,13 @@ def selection_table(answers: Sequence[Answer], *, top_of: Callable[[Path], float
                     *(str(len(rows)), VIEW, CHANNEL),
                     *(f"{start_s + moment.onset_s:.6f}", f"{start_s + moment.offset_s:.6f}"),
                     *("0.0", f"{top_hz:.1f}"),
-                    *(one_line(str(recording.absolute())), one_line(recording.name)),
-                    *(f"{moment.onset_s:.6f}", one_line(query), f"{moment.score:.4f}"),
+                    *(one_line(str(recording.absolute())), _field(recording.name)),
+                    *(f"{moment.onset_s:.6f}", _field(query), f"{moment.score:.4f}"),
                 )
             )
     return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def _field(text: str) -> str:
+    """Without double quotes, which Raven takes as they are, and R and pandas for the start of a text."""
+    return one_line(text).replace('"', "'")

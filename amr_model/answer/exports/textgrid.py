@@ -1,7 +1,7 @@
 """`--textgrid`: a TextGrid for each recording, in Praat's long text format.
 
-A tier holds the moments of one query, with their scores as labels. The intervals of a tier may not overlap,
-so a moment that overlaps an earlier one goes into the query's next tier, `a dog barks (2)`: nothing is merged.
+A tier holds the moments of one query, with their scores as labels. The intervals of a tier may not overlap:
+a moment that overlaps an earlier one goes into the query's next tier, `a dog barks (2)`, and none is merged.
 The format is written here rather than by a library: it is a page of code, and Praat's manual defines it.
 """
 

@@ -1,7 +1,7 @@
 """Writes answers as every file that was asked for: `amr predict` and `amr search` export alike.
 
-Files of one recording (label tracks, TextGrids, subtitles, cuts) are whole as soon as it is answered. Tables of
-all recordings are written at the end, also when that end is Ctrl-C or an error: with what was answered by then.
+Files of one recording (label tracks, TextGrids, subtitles, cuts) are whole as soon as it is answered. Tables
+of all recordings are written at the end, also if that is Ctrl-C or an error: with what was answered by then.
 """
 
 from __future__ import annotations
