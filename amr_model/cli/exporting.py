@@ -23,7 +23,8 @@ def _folder(_: click.Context, parameter: click.Parameter, path: Path | None) -> 
     return path
 
 
-def _table(_: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+def table_file(_: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """A file that a table can be written to, said before any work."""
     if path is not None:
         check_table(path, parameter.opts[0])
     return path
@@ -38,7 +39,7 @@ def _clock(_: click.Context, parameter: click.Parameter, text: str | None) -> Cl
 
 
 def _file(name: str, help_text: str) -> Callable[[Command], Command]:
-    return click.option(f"--{name}", f"export_{name}", type=FILE, callback=_table, help=help_text)
+    return click.option(f"--{name}", f"export_{name}", type=FILE, callback=table_file, help=help_text)
 
 
 def _files(name: str, help_text: str) -> Callable[[Command], Command]:

@@ -1,37 +1,17 @@
-"""Texts as other programs can take them, and moments in the order in which they are heard."""
+"""What several formats share: the label of a moment, and the order of moments and recordings."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clotho_long.core.records import ScoredMoment
+from clotho_long.core.texts import one_line
 from clotho_long.core.units import Seconds
 
 if TYPE_CHECKING:
     from amr_model.answer.retriever import Answer
-
-# Tabs, line breaks and other controls, also those of Unicode that separate lines and paragraphs.
-BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-NO_TEXT = "?"
-FORMULA = ("=", "+", "-", "@")  # what a cell begins with that a spreadsheet would compute
-
-
-def one_line(text: str) -> str:
-    """A text as one line of Unicode: controls and line breaks become a space, what is no text becomes `?`.
-
-    Never empty: a text of nothing else is `?`.
-    """
-    unicode = text.encode("utf-8", "replace").decode()  # names of files need not be UTF-8
-    return BREAKING.sub(" ", unicode).strip() or NO_TEXT
-
-
-def cell(text: str) -> str:
-    """`one_line` for a table that a spreadsheet may open: what it would compute has a `'` before it."""
-    line = one_line(text)
-    return f"'{line}" if line.startswith(FORMULA) else line
 
 
 def label(query: str, score: float) -> str:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amr_model.answer.exports.labels import end_to_end, heard_in_order, one_line
+from amr_model.answer.exports.labels import end_to_end, heard_in_order
 from clotho_long.audio.io import probe
 from clotho_long.core.errors import AudioError
+from clotho_long.core.texts import one_line
 
 if TYPE_CHECKING:
     from amr_model.answer.retriever import Answer

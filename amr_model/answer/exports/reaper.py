@@ -12,8 +12,9 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from amr_model.answer.exports.labels import by_recording, cell, end_to_end, heard_in_order, label
+from amr_model.answer.exports.labels import by_recording, end_to_end, heard_in_order, label
 from clotho_long.core.clock import clock_fields
+from clotho_long.core.texts import cell
 
 if TYPE_CHECKING:
     from amr_model.answer.retriever import Answer

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from amr_model.answer.exports.labels import cell
+from clotho_long.core.texts import cell
 from clotho_long.core.wall_clock import clock_time
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def moments_table(
 
     rows = [
         (
-            *(cell(str(answer.recording)), cell(answer.query)),
+            *(str(answer.recording), answer.query),
             *(rank, moment.onset_s, moment.offset_s, moment.score, answer.presence),
             *((None, None) if answer.began is None else (clock_time(answer.began, at) for at in moment[:2])),
         )
@@ -48,6 +48,7 @@ def moments_table(
 
 
 def as_csv(table: pd.DataFrame) -> str:
-    """The table with its header, even without rows; texts quoted, a line for each row."""
-    text: str = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    """The table with its header, even without rows: a line for each, texts quoted and safe (`cell`)."""
+    safe = table.map(lambda value: cell(value) if isinstance(value, str) else value)
+    text: str = safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     return text

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from amr_model.answer.exports.labels import heard_in_order, one_line
+from amr_model.answer.exports.labels import heard_in_order
 from clotho_long.core.records import ScoredMoment
+from clotho_long.core.texts import one_line
 from clotho_long.core.units import Seconds
 
 if TYPE_CHECKING:

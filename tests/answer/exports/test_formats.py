@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from praatio import textgrid as praat
 
 from amr_model.answer.exports.audacity import label_track
-from amr_model.answer.exports.labels import cell, label, one_line
+from amr_model.answer.exports.labels import label
 from amr_model.answer.exports.raven import COLUMNS as RAVEN_COLUMNS
 from amr_model.answer.exports.raven import UNKNOWN_TOP_HZ, selection_table
 from amr_model.answer.exports.reaper import region_table
@@ -26,6 +26,7 @@ from amr_model.answer.exports.table import CLOCK_COLUMNS, COLUMNS, as_csv, momen
 from amr_model.answer.exports.textgrid import text_grid
 from amr_model.answer.retriever import Answer
 from clotho_long.audio.io import write_audio
+from clotho_long.core.texts import cell, one_line
 from tests.answer.exports.builders import HARD_TEXTS, answers_for_one_recording, hard_texts, make_answer
 from tests.builders import noise
 
