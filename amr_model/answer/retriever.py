@@ -18,7 +18,6 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from amr_model.answer.calibration import Calibration
-from amr_model.answer.exports.cuts import cut_moments as cut_moments
 from amr_model.answer.pictures import plot_answers as plot_answers
 from amr_model.answer.readout import ReadoutConfig
 from amr_model.answer.run import Asker, distinct_moments

@@ -61,8 +61,11 @@ def exporting(
 
     try:
         yield export
-    finally:
-        _write_tables(exports, answered, one_ranking=one_ranking)
+    except BaseException:
+        if answered:  # if not, what an earlier run wrote stays
+            _write_tables(exports, answered, one_ranking=one_ranking)
+        raise
+    _write_tables(exports, answered, one_ranking=one_ranking)
     if exports.plot is not None and answered:  # which takes long, and is not what Ctrl-C waits for
         from amr_model.answer.pictures import plot_answers
 

@@ -111,6 +111,15 @@ def test_what_was_answered_before_an_interruption_is_exported(tmp_path, street):
     assert len(pd.read_csv(out / "csv.csv")) == 2
 
 
+def test_an_interruption_before_any_answer_leaves_earlier_tables_alone(tmp_path, street):
+    out = tmp_path / "out"
+    write_exports(all_exports(out), [street])
+    before = files_below(out)
+    with pytest.raises(KeyboardInterrupt), exporting(all_exports(out), [street.recording]):
+        raise KeyboardInterrupt
+    assert files_below(out) == before
+
+
 @given(
     st.integers(0, 4999),
     st.integers(1, 5000),
