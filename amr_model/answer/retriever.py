@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,12 +26,13 @@ from amr_model.checkpoint import load_calibrated
 from amr_model.config import ExperimentConfig, override_answering
 from amr_model.tensors import Batch, Outputs
 from clotho_long.audio.choice import SoundChoice
-from clotho_long.audio.io import Waveform, probe, stream_mono, write_audio
+from clotho_long.audio.io import probe, stream_mono
 from clotho_long.core.clock import clock
 from clotho_long.core.errors import ConfigError
 from clotho_long.core.predictions import MAX_RANKED
 from clotho_long.core.records import ScoredMoment
-from clotho_long.core.units import Hertz, Seconds
+from clotho_long.core.units import Seconds
+from clotho_long.core.wall_clock import clock_time
 from clotho_long.core.work import Workers
 from clotho_long.features.encode import Problem, Recording, encode_recordings
 from clotho_long.features.encoder import Encoder, encoder_device
@@ -56,6 +58,7 @@ class Answer:
     moments: tuple[ScoredMoment, ...]
     presence: float | None = None  # probability that the recording holds it at all; None: not calibrated
     curve: Curve | None = dataclasses.field(default=None, repr=False, compare=False)  # [row] logits
+    began: datetime | None = None  # when the recording began, by the wall clock; None: not known
 
     def to_json(self, made_by: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The answer as JSON-like values, with what made it; docs/evaluation.md says what each field is."""
@@ -66,18 +69,32 @@ class Answer:
             "duration": round(self.duration_s, 3),
             "presence": self.presence,
             "moments": [
-                {"rank": rank, "start": moment.onset_s, "end": moment.offset_s, "score": moment.score}
+                {
+                    "rank": rank,
+                    "start": moment.onset_s,
+                    "end": moment.offset_s,
+                    "score": moment.score,
+                    **({} if self.began is None else self._clock_times(self.began, moment)),
+                }
                 for rank, moment in enumerate(self.moments, start=1)
             ],
             **({} if made_by is None else {"made_by": dict(made_by)}),
         }
 
+    @staticmethod
+    def _clock_times(began: datetime, moment: ScoredMoment) -> dict[str, str]:
+        return {
+            "clock_start": clock_time(began, moment.onset_s),
+            "clock_end": clock_time(began, moment.offset_s),
+        }
+
     def to_text(self) -> str:
         """The answer for people: a heading and a line for each moment."""
         held = "" if self.presence is None else f"  (in this recording: {100 * self.presence:.0f} %)"
-        lines = [f"{self.recording}: {self.query}{held}"]
+        lines = [f"{readable(self.recording)}: {self.query}{held}"]
         for moment in self.moments:
-            lines.append(f"  {clock(moment.onset_s)} - {clock(moment.offset_s)}   {moment.score:.4f}")
+            when = "" if self.began is None else f"   {clock_time(self.began, moment.onset_s)}"
+            lines.append(f"  {clock(moment.onset_s)} - {clock(moment.offset_s)}   {moment.score:.4f}{when}")
         if not self.moments:
             lines.append("  nothing found")
         return "\n".join(lines) + "\n"
@@ -333,35 +350,3 @@ def answer_rows(
         num_moments=num_moments,
     )
     return asker.ask(rows, duration_s, [text])[0].moments
-
-
-def cut_moments(
-    answer: Answer, folder: Path, *, prefix: str = "", sound: SoundChoice | None = None
-) -> list[Path]:
-    """Write each moment of an answer as a mono wav at the recording's own rate; returns the files.
-
-    The recording is read once, and no more of it is held than what is cut.
-    """
-    choice = sound or SoundChoice()
-    rate_hz = probe(answer.recording, track=choice.track).sample_rate_hz
-    pieces: list[list[Waveform]] = [[] for _ in answer.moments]
-    start = 0
-    for block in stream_mono(answer.recording, channels=choice.channels, track=choice.track):
-        for place, moment in enumerate(answer.moments):
-            low, high = (round(edge * rate_hz) - start for edge in (moment.onset_s, moment.offset_s))
-            if low < len(block) and high > 0:
-                pieces[place].append(block[max(low, 0) : high].copy())
-        start += len(block)
-    return [
-        _write_cut(folder, f"{prefix}{answer.recording.stem}", rank, window, piece, rate_hz)
-        for rank, (window, piece) in enumerate(zip(answer.moments, pieces, strict=True), start=1)
-        if piece
-    ]
-
-
-def _write_cut(
-    folder: Path, stem: str, rank: int, moment: ScoredMoment, pieces: list[Waveform], rate_hz: Hertz
-) -> Path:
-    path = folder / f"{stem}-{rank:02d}-{moment.onset_s:g}-{moment.offset_s:g}s.wav"
-    write_audio(path, np.concatenate(pieces), rate_hz)
-    return path

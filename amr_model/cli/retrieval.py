@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from amr_model.cli.exporting import export_options
 from amr_model.cli.options import (
     EXISTING_FILE,
     EXISTING_PATH,
@@ -19,16 +19,15 @@ from amr_model.cli.options import (
     cross_mask_option,
     device_option,
     one_query,
-    picture_file,
     set_option,
 )
 from clotho_long.core.command_line import common_options, progress, set_up_logging, sound_options
 from clotho_long.core.errors import AudioError, ClothoLongError, ConfigError
 
 if TYPE_CHECKING:
+    from amr_model.answer.exports.choice import Exports
     from amr_model.answer.retriever import Answer, Encoded, Retriever
     from amr_model.public.renaming import CrossMask
-    from clotho_long.audio.choice import SoundChoice
 
 
 @click.command()
@@ -59,11 +58,8 @@ if TYPE_CHECKING:
     help="Leave out moments below.  [default: the calibrated one if the checkpoint has it, else 0]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, an object a line, recording by query.")
-@click.option(
-    "--plot", "plot_file", type=FILE, callback=picture_file, help="Draw the moments into this picture."
-)
-@click.option("--cut", "cut_folder", type=FOLDER, help="Write the moments as wav files into this folder.")
 @click.option("--curve", "curve_folder", type=FOLDER, help="Write the curves as npz into this folder.")
+@export_options
 @cross_mask_option
 @sound_options
 @set_option
@@ -81,9 +77,8 @@ def predict(
     top: int,
     min_score: float | None,
     as_json: bool,
-    plot_file: Path | None,
-    cut_folder: Path | None,
     curve_folder: Path | None,
+    exports: Exports,
     cross_mask: CrossMask | None,
     channels: Any,
     track: int | None,
@@ -96,26 +91,29 @@ def predict(
 
     A folder stands for the recordings in it. With --features a second question about the same recordings is
     answered without encoding them again, and the first one uses all cores for them. Answers are printed as
-    each recording is done. "nothing found" is an answer: no moment reaches --min-score.
+    each recording is done; what was exported until Ctrl-C is kept. "nothing found" is an answer: no moment
+    reaches --min-score.
 
     \b
     For example:
       amr predict street.mp3 --query "a dog barks" --query "a tram passes" \\
           --checkpoint run/checkpoint-best.pt --plot street.png --cut moments
       amr predict walks/ --features heard --queries sounds.txt --checkpoint run/checkpoint-best.pt \\
-          --top 100 --min-score 0.4 --json
+          --top 100 --min-score 0.4 --json --csv found.csv --clock %Y%m%d_%H%M%S
     """
+    from amr_model.answer.exports.naming import named_after, prefixes
+    from amr_model.answer.exports.writing import exporting
     from amr_model.answer.retriever import (
         Retriever,
         each_query,
         encode_into,
         listener_for,
-        plot_answers,
         read_encoded,
     )
     from amr_model.checkpoint import load_calibrated
     from amr_model.config import override_answering
     from clotho_long.audio.choice import SoundChoice
+    from clotho_long.core.jsonl import dump_line
     from clotho_long.core.work import Workers
     from clotho_long.features.recordings import audio_files, search
 
@@ -152,30 +150,23 @@ def predict(
 
         hear = hear_kept
     lines = [str(problem) for problem in problems]
-    prefix_of = _prefixes(recordings)
-    everything: list[Answer] = []
-    for recording in watch(recordings, total=len(recordings), label="listening", unit="recording"):
-        try:
-            answers = retriever.answer(
-                recording, hear(recording), queries, num_moments=top, min_score=min_score
-            )
-        except AudioError as error:  # the others are answered all the same
-            lines.append(str(error))
-            continue
-        # now, not at the end: what was answered is not lost to Ctrl-C or to a later recording
-        for answer in answers:
-            click.echo(
-                json.dumps(answer.to_json(made_by), ensure_ascii=False) if as_json else answer.to_text(),
-                nl=as_json,
-            )
-        if cut_folder is not None:
-            _cut(answers, cut_folder, prefix=prefix_of[recording], sound=sound)
-        if curve_folder is not None:
-            _write_curves(answers, curve_folder / f"{prefix_of[recording]}{recording.stem}.npz", retriever)
-        if plot_file is not None:
-            everything += answers
-    if plot_file is not None and everything:
-        plot_answers(everything, plot_file)
+    prefix_of = prefixes(recordings)
+    with exporting(exports, recordings, sound=sound) as export:
+        for recording in watch(recordings, total=len(recordings), label="listening", unit="recording"):
+            try:
+                answers = retriever.answer(
+                    recording, hear(recording), queries, num_moments=top, min_score=min_score
+                )
+            except AudioError as error:  # the others are answered all the same
+                lines.append(str(error))
+                continue
+            answers = exports.on_the_clock(answers)
+            # now, not at the end: what was answered is not lost to Ctrl-C or to a later recording
+            for answer in answers:
+                click.echo(dump_line(answer.to_json(made_by)) if as_json else answer.to_text(), nl=False)
+            export(answers)
+            if curve_folder is not None:
+                _write_curves(answers, curve_folder / named_after(recording, prefix_of, ".npz"), retriever)
     _refuse(lines)
 
 
@@ -210,22 +201,6 @@ def _made_by(retriever: Retriever, checkpoint: Path) -> dict[str, str]:
         "encoder": retriever.encoder.name,
         "version": version,
     }
-
-
-def _prefixes(recordings: Sequence[Path]) -> dict[Path, str]:
-    """What the files made of each recording begin with: nothing, unless two are of one name."""
-    distinct = list(dict.fromkeys(recordings))
-    same_names = len({path.stem for path in distinct}) < len(distinct)
-    return {path: f"r{at}-" if same_names else "" for at, path in enumerate(distinct, start=1)}
-
-
-def _cut(answers: Sequence[Answer], folder: Path, *, prefix: str, sound: SoundChoice) -> None:
-    """Write the moments of one recording's answers; no cut replaces another one."""
-    from amr_model.answer.retriever import cut_moments
-
-    for number, answer in enumerate(answers, start=1):
-        own = f"{prefix}q{number}-" if len(answers) > 1 else prefix
-        cut_moments(answer, folder, prefix=own, sound=sound)
 
 
 def _write_curves(answers: Sequence[Answer], file: Path, retriever: Retriever) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amr_model.data.rows import Rows
 from clotho_long.core.files import fingerprint
 from clotho_long.core.records import Query
+
+if TYPE_CHECKING:
+    from amr_model.data.rows import Rows  # loads torch, which whoever compares two runs need not have
 
 SAMPLED_ROWS = 16  # every so many rows of an item are read: whoever makes features anew changes all of them
 

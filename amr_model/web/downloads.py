@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import dataclasses
 import json
 import zipfile
 from pathlib import Path
 
+from amr_model.answer.exports.table import as_csv, moments_table
 from amr_model.web.listener import Heard
 from clotho_long.core.files import atomic_path, write_text
-
-COLUMNS = ("recording", "query", "rank", "start", "end", "score")
 
 
 def write_downloads(heard: Heard, folder: Path) -> dict[str, Path]:
@@ -38,10 +36,6 @@ def _as_json(heard: Heard) -> str:
 
 
 def _as_table(heard: Heard) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for answer in heard.answers:
-        for rank, (onset_s, offset_s, score) in enumerate(answer.moments, start=1):
-            writer.writerow([answer.recording.name, answer.query, rank, onset_s, offset_s, f"{score:.4f}"])
-    return text.getvalue()
+    """As `amr predict --csv` writes it, with the recording's bare name."""
+    answers = [dataclasses.replace(answer, recording=Path(answer.recording.name)) for answer in heard.answers]
+    return as_csv(moments_table(answers))

@@ -9,7 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from amr_model.answer.retriever import Answer, Encoded, Retriever, cut_moments
+from amr_model.answer.exports.cuts import cut_moments
+from amr_model.answer.retriever import Answer, Encoded, Retriever
 from clotho_long.audio.choice import SoundChoice
 from clotho_long.audio.spectrogram import Spectrogram, spectrogram
 from clotho_long.core.errors import AudioError

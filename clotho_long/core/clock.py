@@ -23,3 +23,10 @@ def ticks(duration_s: Seconds) -> list[Seconds]:
     if step_s is None:
         step_s = 3600 * -(-int(duration_s) // (3600 * MAX_TICKS))
     return [float(at) for at in range(0, int(duration_s) + 1, step_s)]
+
+
+def clock_fields(time_ms: int) -> tuple[int, int, int, int]:
+    """Hours, minutes, seconds and milliseconds, for formats that spell all four."""
+    seconds, milliseconds = divmod(time_ms, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    return (*divmod(minutes, 60), seconds, milliseconds)

@@ -77,6 +77,15 @@ def dump_lines(values: Iterable[Any]) -> bytes:
     return "".join(json.dumps(value) + "\n" for value in values).encode()
 
 
+def dump_line(value: Any) -> str:
+    """One line of JSON for a terminal or a pipe, its letters as they are.
+
+    A file name that is no UTF-8 is told by escapes, from which `json.loads` makes the same name again.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode() + "\n"
+
+
 def read_records(path: Path, kind: type[Record]) -> Iterator[Record]:
     """Yield the records of a file whose JSON fields are the record's own; errors name the line."""
     adapter = TypeAdapter(kind)

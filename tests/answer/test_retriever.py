@@ -7,12 +7,12 @@ import pytest
 import soundfile
 import torch
 
+from amr_model.answer.exports.cuts import cut_moments
 from amr_model.answer.retriever import (
     Answer,
     Retriever,
     answer_rows,
     clock,
-    cut_moments,
     encode_recording,
     plot_answers,
     read_encoded,

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
@@ -285,6 +288,89 @@ def test_answers_are_printed_as_they_come(tmp_path, asked, monkeypatch):
     status, text, _ = run("predict", asked[0], tmp_path / "two.wav", *asked[1:], "--query", "a dog", "--json")
     assert status == 130
     assert [json.loads(line)["recording"] for line in text.splitlines()] == [str(asked[0])]
+
+
+def test_what_was_answered_is_exported_even_after_ctrl_c(tmp_path, asked, monkeypatch):
+    from amr_model.answer import retriever
+
+    whole = retriever.encode_recording
+
+    def interrupted(path, *arguments, **options):
+        if path.name == "two.wav":
+            raise KeyboardInterrupt
+        return whole(path, *arguments, **options)
+
+    monkeypatch.setattr(retriever, "encode_recording", interrupted)
+    exports = ["--csv", tmp_path / "found.csv", "--srt", tmp_path / "srt"]
+    status, text, _ = run(
+        "predict", asked[0], tmp_path / "two.wav", *asked[1:], "--query", "a dog", "--json", *exports
+    )
+    assert status == 130
+    moments = json.loads(text)["moments"]
+    table = pd.read_csv(tmp_path / "found.csv")
+    assert table[["rank", "start", "end", "score"]].to_dict("records") == moments
+    assert [path.name for path in (tmp_path / "srt").iterdir()] == ["one.srt"]
+
+
+def test_moments_are_told_by_the_clock_of_the_recordings_names(tmp_path, asked, caplog):
+    shutil.copy(asked[0], tmp_path / "S4_20240131_235955.wav")
+    arguments = [tmp_path / "S4_20240131_235955.wav", *asked, "--query", "a dog", "--clock", "%Y%m%d_%H%M%S"]
+    status, text, errors = run("predict", *arguments, "--json", "--csv", tmp_path / "found.csv")
+    assert status == 0, errors
+    assert f"note: {asked[0]}: its name holds no %Y%m%d_%H%M%S" in caplog.text
+    first, second = (json.loads(line)["moments"] for line in text.splitlines())
+    for moment in first:
+        began = datetime(2024, 1, 31, 23, 59, 55)
+        for name in ("start", "end"):
+            told = datetime.fromisoformat(moment[f"clock_{name}"])
+            assert abs((told - began).total_seconds() - moment[name]) < 0.001
+    assert all("clock_start" not in moment for moment in second)
+    table = pd.read_csv(tmp_path / "found.csv")
+    assert table["clock_start"].notna().sum() == len(first)
+    assert "   2024-0" in run("predict", *arguments)[1]
+
+
+def test_cuts_are_padded(tmp_path, asked):
+    arguments = [
+        "predict",
+        *asked,
+        "--query",
+        "a dog",
+        "--top",
+        1,
+        "--set",
+        "inference.readout=decoder",
+        "--cut",
+    ]
+    assert run(*arguments, tmp_path / "cut")[0] == 0
+    assert run(*arguments, tmp_path / "padded", "--pad", 100)[0] == 0
+    (cut,), (padded,) = (list((tmp_path / name).iterdir()) for name in ("cut", "padded"))
+    assert cut.name == padded.name
+    assert cut.stat().st_size < padded.stat().st_size == asked[0].stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--csv", "sub/x.csv"], "--csv: FILE is a file, not a folder; name another place"),
+        (["--raven", "moments"], "--raven: moments names no table; end it in .csv, .tsv, .txt"),
+        (["--audacity", "sub/x"], "--audacity: FILE is a file, not a folder"),
+        (["--plot", "sub/x.png"], "--plot: FILE is a file, not a folder"),
+        (["--csv", "x.txt", "--reaper", "x.txt"], "two tables are to be one file; name a file for each"),
+        (["--pad", "1"], "--pad: pads what --cut writes; give --cut too"),
+        (["--cut", "x", "--pad", "-1"], "--pad"),
+        (["--clock", "%H%M"], "--clock: '%H%M' does not say when a recording began"),
+    ],
+)
+def test_exports_that_cannot_be_are_refused_before_any_work(tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").write_text("a file")
+    (tmp_path / "a.wav").write_bytes(b"never read")
+    status, text, errors = run("predict", "a.wav", "--query", "x", "--checkpoint", "none.pt", *options)
+    assert (status, text) == (2, "")
+    assert message.replace("FILE", str(tmp_path / "sub")) in errors
+    assert len(errors.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "sub"]
 
 
 def test_a_checkpoint_is_calibrated_and_then_says_what_is_absent(tmp_path, corpus):

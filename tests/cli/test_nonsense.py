@@ -33,7 +33,7 @@ from clotho_long.features.files import AUDIO_KEY, audio_file, read_features
 from clotho_long.recipe.spec import CLOTHO_MOMENT_LONG
 from pipelines import ablation, demo, make_manifest, pretrain_finetune, regenerate
 from pipelines.amr_command import ablate
-from tests.cli.nonsense import VALUES, write_files
+from tests.cli.nonsense import VALUES, lines, write_files
 from tests.retrieval_builders import annotation, write_corpus
 
 TINY = (
@@ -60,6 +60,8 @@ def place(tmp_path_factory) -> Iterator[Path]:
     checkpoint = Checkpoint(config=config, model=MomentRetriever(config.model).state_dict())
     save_checkpoint(root / "good.pt", checkpoint)
     write_audio(root / "sound.wav", np.zeros(8000, np.float32), 8000)
+    answer = {"qid": "q1", "query": "a dog barks", "vid": "r1", "pred_relevant_windows": [[2, 5, 0.9]]}
+    (root / "answers.jsonl").write_text(lines(answer))
     (root / "corpus").mkdir()
     write_files(root / "broken")
     with contextlib.chdir(root) if hasattr(contextlib, "chdir") else _inside(root):
@@ -117,6 +119,7 @@ def base(name: str, root: Path, port: int) -> list[object]:
         "train": [*sets, "--system", "S1", "--out", "new", "--init", "broken/other.pt"],
         "evaluate": ["--checkpoint", "good.pt", *asked],
         "metrics": ["--predictions", "text/train.jsonl", "--annotations", "text/train.jsonl"],
+        "compare": ["answers.jsonl", "answers.jsonl", "--annotations", "text/train.jsonl"],
         "submit": ["--checkpoint", "good.pt", *asked, "--out", "new.jsonl"],
         "predict": ["sound.wav", "--query", "a dog", "--checkpoint", "good.pt", "--encoder", "logmel"],
         "convert": ["good.pt", "--out", "new.pt"],
@@ -168,6 +171,7 @@ def test_every_option_of_every_command_with_nonsense(place, name, program, words
 SLOTS = {
     "annotations": (amr, "metrics", "--predictions", "text/train.jsonl", "--annotations", "FILE"),
     "predictions": (amr, "metrics", "--annotations", "text/train.jsonl", "--predictions", "FILE"),
+    "compared": (amr, "compare", "answers.jsonl", "--annotations", "text/train.jsonl", "FILE"),
     "asked": (amr, "evaluate", "--checkpoint", "good.pt", "--features", "features", "--annotations", "FILE"),
     "checkpoint": (
         amr,

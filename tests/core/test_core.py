@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import pickle
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +18,7 @@ from clotho_long.core.annotations import query_from_json, query_to_json, read_qu
 from clotho_long.core.command_line import CommandGroup
 from clotho_long.core.errors import AudioError, ConfigError, FeatureError, ManifestError
 from clotho_long.core.files import atomic_path, fingerprint, fingerprint_file, write_json
-from clotho_long.core.jsonl import read_lines, write_lines
+from clotho_long.core.jsonl import dump_line, read_lines, write_lines
 from clotho_long.core.records import Moment, Query
 from clotho_long.core.seeds import generator
 from clotho_long.core.settings import build_config, build_over, load_config, override, to_plain
@@ -302,3 +303,11 @@ def test_commands_end_with_the_statuses_of_the_contract(tmp_path: Path) -> None:
     assert missing.stderr == f"error: {tmp_path / 'nothing'}: no such file or directory; check the path\n"
     assert CliRunner().invoke(group_that(succeed), ["gone"]).exit_code == 2
     assert CliRunner().invoke(group_that(succeed), ["--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["street.wav", "é 日本語 🎧", "caf\udce9.wav", 'a"\n\\'])
+def test_a_line_of_json_is_text_whatever_a_file_is_called(name: str) -> None:
+    line = dump_line({"recording": name})
+    assert line.encode().count(b"\n") == 1
+    assert json.loads(line) == {"recording": name}
+    assert "é" not in name or "é" in line
