@@ -60,8 +60,8 @@ __all__ = ["BEST", "LAST", "Trained", "train"]
 
 logger = logging.getLogger(__name__)
 
-# Raised when the same settings and data train by another objective or recipe than before: pipelines then train
-# anew. Not for the same distributions drawn in another order (as dropout is since 0.1): that is another seed.
+# Raised when the same settings and data train by another objective or recipe than before: pipelines then
+# train anew. Not for the same distributions drawn in another order (as dropout is since 0.1): another seed.
 TRAINING_VERSION = 1
 
 

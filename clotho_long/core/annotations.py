@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from clotho_long.core.errors import ManifestError
-from clotho_long.core.jsonl import at_line, dump_lines, read_lines, write_lines
+from clotho_long.core.jsonl import at_line, dump_lines, read_by_qid, read_lines, write_lines
 from clotho_long.core.records import Moment, Query, Sentence
 from clotho_long.core.settings import shown
-
-Asked = TypeVar("Asked", Query, Sentence)
 
 
 def read_queries(path: Path | str) -> Iterator[Query]:
@@ -42,7 +39,7 @@ def read_annotations(path: Path | str) -> list[Query]:
     Raises:
         ManifestError: a line is malformed, a qid occurs twice, a duration is not above 0, or no line.
     """
-    return _each_once(path, query_from_json)
+    return read_by_qid(path, query_from_json, of="query")
 
 
 def read_sentences(path: Path | str) -> list[Sentence]:
@@ -52,7 +49,7 @@ def read_sentences(path: Path | str) -> list[Sentence]:
         ManifestError: one of the two is missing or of the wrong type, a query is empty, a qid occurs twice,
             or no line.
     """
-    return _each_once(path, _sentence_from_json)
+    return read_by_qid(path, _sentence_from_json, of="query")
 
 
 def query_from_json(value: Any) -> Query:
@@ -74,24 +71,6 @@ def query_from_json(value: Any) -> Query:
         moments=tuple(_moment(window) for window in listed or ()),
         foreground_db=None if level is None else _number(level, "fg_dB"),
     )
-
-
-def _each_once(path: Path | str, from_json: Callable[[Any], Asked]) -> list[Asked]:
-    places: dict[str, str] = {}
-    asked: list[Asked] = []
-    for where, value in read_lines(path):
-        query: Asked = at_line(where, partial(from_json, value))
-        if query.qid in places:
-            raise ManifestError(
-                f"qid {query.qid} occurs twice (first in {places[query.qid]})",
-                where,
-                "give each query its own qid",
-            )
-        places[query.qid] = where
-        asked.append(query)
-    if not asked:
-        raise ManifestError("holds no query", path, "check that it is the annotation file that you mean")
-    return asked
 
 
 def _sentence_from_json(value: Any) -> Sentence:

@@ -5,15 +5,23 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from clotho_long.core.errors import ClothoLongError, ManifestError
 from clotho_long.core.files import atomic_path
 
+
+class _OfQuery(Protocol):
+    @property
+    def qid(self) -> str: ...
+
+
+Asked = TypeVar("Asked", bound=_OfQuery)
 Record = TypeVar("Record")
 
 
@@ -61,6 +69,32 @@ def _parsed(line: str, where: str) -> Any | ManifestError:
     except (ValueError, RecursionError) as error:
         problem = getattr(error, "msg", None) or str(error).split(";")[0]  # digits without end are long
         return ManifestError(f"not a line of JSON ({problem})", where, "repair or remove the line")
+
+
+def read_by_qid(path: Path | str, from_json: Callable[[Any], Asked], *, of: str) -> list[Asked]:
+    """What each line of a file says of a query, in order.
+
+    Args:
+        of: what a line holds, for messages.
+
+    Raises:
+        ManifestError: a line is malformed, a qid occurs twice, or there is no line.
+    """
+    places: dict[str, str] = {}
+    asked: list[Asked] = []
+    for where, value in read_lines(path):
+        one: Asked = at_line(where, partial(from_json, value))
+        if one.qid in places:
+            raise ManifestError(
+                f"qid {one.qid} occurs twice (first in {places[one.qid]})",
+                where,
+                "keep one line for each qid",
+            )
+        places[one.qid] = where
+        asked.append(one)
+    if not asked:
+        raise ManifestError(f"holds no {of}", path, "check that it is the file that you mean")
+    return asked
 
 
 def write_lines(path: Path, values: Iterable[Any]) -> int:

@@ -14,11 +14,9 @@ from typing import Any
 from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import ManifestError
-from clotho_long.core.jsonl import read_lines, write_lines
+from clotho_long.core.jsonl import read_by_qid, write_lines
 from clotho_long.core.records import ScoredMoment
 from clotho_long.core.settings import shown
-
-RankedWindow = ScoredMoment  # its name until now
 
 MAX_RANKED = 10  # windows that the metrics look at and that a submission may hold
 
@@ -39,21 +37,7 @@ def read_predictions(path: Path | str) -> list[Prediction]:
     Raises:
         ManifestError: a line is malformed, a window is reversed or not finite, a qid occurs twice, or none.
     """
-    predictions: list[Prediction] = []
-    seen: dict[str, str] = {}
-    for where, value in read_lines(path):
-        prediction = _from_json(value, where)
-        if prediction.qid in seen:
-            raise ManifestError(
-                f"qid {prediction.qid} is predicted a second time (first in {seen[prediction.qid]})",
-                where,
-                "keep one line for each query",
-            )
-        seen[prediction.qid] = where
-        predictions.append(prediction)
-    if not predictions:
-        raise ManifestError("holds no prediction", path, "check that it is the file that you mean")
-    return predictions
+    return read_by_qid(path, _from_json, of="prediction")
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> int:
@@ -72,9 +56,9 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> int:
     )
 
 
-def _from_json(value: Any, where: str) -> Prediction:
+def _from_json(value: Any) -> Prediction:
     if not isinstance(value, dict):
-        raise ManifestError(f"{shown(value)} is not a JSON object", where, "write {...} with a prediction")
+        raise ManifestError(f"{shown(value)} is not a JSON object", fix="write {...} with a prediction")
     try:
         windows = tuple(
             ScoredMoment(float(onset_s), float(offset_s), float(score))
@@ -87,16 +71,14 @@ def _from_json(value: Any, where: str) -> Prediction:
             moments=windows,
         )
     except KeyError as error:
-        raise ManifestError(f"field {error.args[0]} is missing", where, "add it") from None
+        raise ManifestError(f"field {error.args[0]} is missing", fix="add it") from None
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ManifestError(
-            f"not a prediction ({error})", where, "windows are [onset, offset, score]"
-        ) from None
+        raise ManifestError(f"not a prediction ({error})", fix="windows are [onset, offset, score]") from None
     for onset_s, offset_s, score in windows:
         if not (math.isfinite(onset_s) and math.isfinite(offset_s) and math.isfinite(score)):
-            raise ManifestError("a window holds a number that is not finite", where, "correct the line")
+            raise ManifestError("a window holds a number that is not finite", fix="correct the line")
         if offset_s < onset_s:
             raise ManifestError(
-                f"window [{onset_s:g}, {offset_s:g}] ends before it starts", where, "correct the line"
+                f"window [{onset_s:g}, {offset_s:g}] ends before it starts", fix="correct the line"
             )
     return prediction

@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic.dataclasses import dataclass
 
-from clotho_long.core.predictions import RankedWindow
-from clotho_long.core.records import Moment, Query
+from clotho_long.core.records import Moment, Query, ScoredMoment
 from clotho_long.core.seeds import generator
 from clotho_long.core.units import Seconds
 from clotho_long.features.files import Features
@@ -44,7 +43,7 @@ class Answerer(Protocol):
 class Answer:
     """What was found: moments best first, and how sure it is that the recording holds the query at all."""
 
-    moments: tuple[RankedWindow, ...]
+    moments: tuple[ScoredMoment, ...]
     presence: float  # comparable over recordings and queries; the best score where nothing better is known
 
 
@@ -148,7 +147,7 @@ def area_under_roc(present: Sequence[float], absent: Sequence[float]) -> float:
     return float(np.mean((high > low) + 0.5 * (high == low)))
 
 
-def is_false(moment: RankedWindow, truth: Sequence[Moment]) -> bool:
+def is_false(moment: ScoredMoment, truth: Sequence[Moment]) -> bool:
     """Whether an answer touches no true moment."""
     return all(moment[1] <= true.onset_s or moment[0] >= true.offset_s for true in truth)
 

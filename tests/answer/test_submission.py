@@ -25,7 +25,7 @@ def test_written_predictions_are_read_back(tmp_path):
         ({"pred_relevant_windows": [[1.0, 2.0]]}, r"p\.jsonl:2: not a prediction .*\[onset, offset, score\]"),
         ({"pred_relevant_windows": [[1.0, float("nan"), 0.5]]}, r"p\.jsonl:2: .* not finite"),
         ({"pred_relevant_windows": None}, r"p\.jsonl:2: not a prediction"),
-        ({"qid": "q1"}, r"p\.jsonl:2: qid q1 is predicted a second time \(first in .*p\.jsonl:1\)"),
+        ({"qid": "q1"}, r"p\.jsonl:2: qid q1 occurs twice \(first in .*p\.jsonl:1\)"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, changes, message):

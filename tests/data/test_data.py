@@ -231,7 +231,7 @@ def test_published_labels_load_with_the_faults_that_are_known():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"qid": "q1"}, r"train\.jsonl:2: qid q1 occurs twice \(first in .*train\.jsonl:1\); give each"),
+        ({"qid": "q1"}, r"train\.jsonl:2: qid q1 occurs twice \(first in .*train\.jsonl:1\); keep one line"),
         ({"relevant_windows": [[9, 4]]}, r"train\.jsonl:2: window \[9, 4\] ends before it starts"),
         ({"relevant_windows": [[-1, 4]]}, r"train\.jsonl:2: window \[-1, 4\] .* starts before 0"),
         (

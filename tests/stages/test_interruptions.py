@@ -55,13 +55,9 @@ def wait_for_the_end_of(group: int) -> None:
     assert not processes_of(group)
 
 
-@pytest.mark.parametrize(
-    ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)]
-)
-def test_a_run_that_was_stopped_continues_to_the_same_bytes(
-    whole: Corpus, tmp_path: Path, sent: signal.Signals, status: int
-) -> None:
-    corpus = Corpus(tmp_path / "corpus")
+def render_until_the_first(whole: Corpus, folder: Path) -> tuple[Corpus, subprocess.Popen[str]]:
+    """A corpus of the same plan, and the command that renders it and has finished a clip or two."""
+    corpus = Corpus(folder)
     shutil.copytree(whole.root, corpus.root, ignore=shutil.ignore_patterns("audio"))
     process = subprocess.Popen(
         [*COMMAND, "render", str(corpus.root), "--jobs", "2"],
@@ -71,6 +67,16 @@ def test_a_run_that_was_stopped_continues_to_the_same_bytes(
     )
     while process.poll() is None and not list((corpus.root / "audio").rglob("[!.]*.wav")):
         time.sleep(0.005)
+    return corpus, process
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_run_that_was_stopped_continues_to_the_same_bytes(
+    whole: Corpus, tmp_path: Path, sent: signal.Signals, status: int
+) -> None:
+    corpus, process = render_until_the_first(whole, tmp_path / "corpus")
     os.killpg(process.pid, sent)  # the group, as a terminal's Ctrl-C reaches it
     _, stderr = process.communicate(timeout=60)
     num_before = len(list((corpus.root / "audio").rglob("[!.]*.wav")))
@@ -86,16 +92,7 @@ def test_a_run_that_was_stopped_continues_to_the_same_bytes(
 
 
 def test_sigterm_to_the_command_alone_ends_its_workers_too(whole: Corpus, tmp_path: Path) -> None:
-    corpus = Corpus(tmp_path / "corpus")
-    shutil.copytree(whole.root, corpus.root, ignore=shutil.ignore_patterns("audio"))
-    process = subprocess.Popen(
-        [*COMMAND, "render", str(corpus.root), "--jobs", "2"],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    while process.poll() is None and not list((corpus.root / "audio").rglob("[!.]*.wav")):
-        time.sleep(0.005)
+    corpus, process = render_until_the_first(whole, tmp_path / "corpus")
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
