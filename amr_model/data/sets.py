@@ -79,7 +79,7 @@ def refuse_without_moments(queries: Sequence[Query], where: object) -> None:
     """
     if not any(query.moments for query in queries):
         raise ManifestError(
-            "no query has a moment (`relevant_windows`)",
+            "no query has a moment",
             where,
             "give annotations with the truth, not those of an evaluation set",
         )
