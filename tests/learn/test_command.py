@@ -122,7 +122,7 @@ def test_late_errors_come_early(tmp_path: Path, corpora: list[tuple[Path, Path]]
     common = ["train", "--system", "S1", "--features", fa, "--jobs", 1, *SETS]
     status, _, errors = run(*common, "--train", a, "--valid", silent, "--out", tmp_path / "run")
     assert status == 1
-    assert f"{silent}: no query has a moment (`relevant_windows`); give annotations with the truth" in errors
+    assert f"{silent}: no query has a moment; give annotations with the truth" in errors
     used = tmp_path / "used"
     used.mkdir()
     (used / "checkpoint-best.pt").write_bytes(b"dear")
