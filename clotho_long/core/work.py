@@ -162,7 +162,7 @@ def run(
     """
     workers = min(jobs, len(tasks)) or 1
     pool: Any = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs")
-    with uninterrupted_start():
+    with uninterrupted_start() if workers > 1 else contextlib.nullcontext():
         results = pool(delayed(function)(task) for task in tasks)
     try:
         yield from watch(results, total=len(tasks), label=label, unit=unit)
