@@ -27,9 +27,14 @@ from clotho_long.core.command_line import common_options, progress, set_up_loggi
 from clotho_long.core.errors import AudioError, ClothoLongError, ConfigError
 
 if TYPE_CHECKING:
-    from amr_model.answer.retriever import Answer, Encoded, Retriever
+    import torch
+
+    from amr_model.answer.retriever import Answer, Encoded, Finder
     from amr_model.public.renaming import CrossMask
     from clotho_long.audio.choice import SoundChoice
+    from clotho_long.features.extract import EncoderChoice
+
+DEFAULT_ENCODER = "msclap-2023"
 
 
 @click.command()
@@ -42,8 +47,12 @@ if TYPE_CHECKING:
     help="A sentence; may be repeated.",
 )
 @click.option("--queries", "query_file", type=EXISTING_FILE, help="A text file with a sentence on each line.")
-@click.option("--checkpoint", required=True, type=FILE, help="Ours, or a public one.")
-@click.option("--encoder", help="Encoder of the features.  [default: the checkpoint's]")
+@click.option(
+    "--checkpoint",
+    type=FILE,
+    help="Ours, or a public one.  [default: none, the encoder's own similarity answers (S0)]",
+)
+@click.option("--encoder", help="Encoder of the features.  [default: the checkpoint's, else msclap-2023]")
 @click.option("--weights", type=FILE, help="Weights of the encoder.  [default: those found or downloaded]")
 @click.option(
     "--features",
@@ -75,7 +84,7 @@ def predict(
     paths: Sequence[Path],
     spoken: Sequence[str],
     query_file: Path | None,
-    checkpoint: Path,
+    checkpoint: Path | None,
     encoder: str | None,
     weights: Path | None,
     features_dir: Path | None,
@@ -99,6 +108,9 @@ def predict(
     answered without encoding them again, and the first one uses all cores for them. Answers are printed as
     each recording is done. "nothing found" is an answer: no moment reaches --min-score.
 
+    Without --checkpoint nothing was trained for the task: moments are read off the similarity of sound and
+    sentence in the encoder's shared space (S0). docs/search.md says what that can do and what not.
+
     \b
     For example:
       amr predict street.mp3 --query "a dog barks" --query "a tram passes" \\
@@ -106,42 +118,32 @@ def predict(
       amr predict walks/ --features heard --queries sounds.txt --checkpoint run/checkpoint-best.pt \\
           --top 100 --min-score 0.4 --json
     """
-    from amr_model.answer.retriever import (
-        Retriever,
-        each_query,
-        encode_into,
-        listener_for,
-        plot_answers,
-        read_encoded,
-    )
-    from amr_model.checkpoint import load_calibrated
+    from amr_model.answer.retriever import each_query, encode_into, plot_answers, read_encoded
     from clotho_long.audio.choice import SoundChoice
     from clotho_long.core.work import Workers
     from clotho_long.features.recordings import audio_files, search
 
     set_up_logging(quiet=quiet)
-    queries = each_query([*spoken, *_lines_of(query_file)])
+    queries = each_query([*spoken, *lines_of(query_file)])
     watch = functools.partial(progress, quiet=quiet)
     where = chosen_device(device, jobs)
-    network, config, calibration = load_calibrated(checkpoint, where, cross_mask=cross_mask)
-    config = override_answering(config, overrides)
-    chosen = listener_for(config, name=encoder, weights=weights, device=where)
     sound = SoundChoice(channels=channels, track=track)
-    retriever = Retriever(
-        network=network,
-        config=config,
-        encoder=chosen.load(),
-        device=where,
+    retriever, chosen = finder_for(
+        checkpoint,
+        where,
+        encoder=encoder,
+        weights=weights,
         sound=sound,
-        calibration=calibration,
+        cross_mask=cross_mask,
+        overrides=overrides,
     )
-    made_by = _made_by(retriever, checkpoint)
+    made_by = made_by_of(retriever, checkpoint)
     recordings, problems = audio_files(paths)
     hear: Callable[[Path], Encoded] = retriever.hear
     if features_dir is not None:
         there = search(paths, sound=sound)
         workers = Workers(jobs=jobs, watch=watch)
-        failed = encode_into(features_dir, there.recordings, chosen, config.targets.windows, workers)
+        failed = encode_into(features_dir, there.recordings, chosen, retriever.windows, workers)
         problems = [*there.problems, *failed]
         left_out = {problem.item for problem in failed}
         ids = {path: name for path, name in there.ids.items() if name not in left_out}
@@ -179,7 +181,50 @@ def predict(
     _refuse(lines)
 
 
-def _lines_of(file: Path | None) -> list[str]:
+def finder_for(
+    checkpoint: Path | None,
+    device: torch.device,
+    *,
+    encoder: str | None,
+    weights: Path | None,
+    sound: SoundChoice,
+    cross_mask: CrossMask | None,
+    overrides: tuple[str, ...],
+) -> tuple[Finder, EncoderChoice]:
+    """Who answers, and the encoder that it hears with: a checkpoint's network, or without one S0.
+
+    Raises:
+        ConfigError: an override or an encoder that cannot be; an option that needs a checkpoint.
+        TrainingError: the checkpoint cannot be read.
+    """
+    from amr_model.answer.retriever import Retriever, listener_for
+    from amr_model.answer.similarity import SimilarityRetriever
+    from amr_model.checkpoint import load_calibrated
+    from clotho_long.features.encoder import encoder_device
+    from clotho_long.features.extract import EncoderChoice
+
+    if checkpoint is None:
+        for option, value in (("--cross-mask", cross_mask), ("--set", overrides)):
+            if value:
+                raise ConfigError("concerns a checkpoint, and none is given", option, "give --checkpoint")
+        name = encoder or DEFAULT_ENCODER
+        chosen = EncoderChoice(name=name, weights=weights, device=encoder_device(name, str(device)))
+        return SimilarityRetriever(encoder=chosen.load(), sound=sound), chosen
+    network, config, calibration = load_calibrated(checkpoint, device, cross_mask=cross_mask)
+    config = override_answering(config, overrides)
+    chosen = listener_for(config, name=encoder, weights=weights, device=device)
+    retriever = Retriever(
+        network=network,
+        config=config,
+        encoder=chosen.load(),
+        device=device,
+        sound=sound,
+        calibration=calibration,
+    )
+    return retriever, chosen
+
+
+def lines_of(file: Path | None) -> list[str]:
     """The sentences of a file, one a line; empty lines are none."""
     if file is None:
         return []
@@ -193,7 +238,7 @@ def _lines_of(file: Path | None) -> list[str]:
     return found
 
 
-def _made_by(retriever: Retriever, checkpoint: Path) -> dict[str, str]:
+def made_by_of(retriever: Finder, checkpoint: Path | None) -> dict[str, str | None]:
     """What a result is to be traced back to."""
     from importlib import metadata
 
@@ -204,10 +249,8 @@ def _made_by(retriever: Retriever, checkpoint: Path) -> dict[str, str]:
     except metadata.PackageNotFoundError:  # from a checkout
         version = "not installed"
     return {
-        "model": retriever.config.system,
-        "readout": retriever.config.inference.readout,
-        "checkpoint": fingerprint_file(checkpoint),
-        "encoder": retriever.encoder.name,
+        **retriever.made_by,
+        "checkpoint": None if checkpoint is None else fingerprint_file(checkpoint),
         "version": version,
     }
 
@@ -228,7 +271,7 @@ def _cut(answers: Sequence[Answer], folder: Path, *, prefix: str, sound: SoundCh
         cut_moments(answer, folder, prefix=own, sound=sound)
 
 
-def _write_curves(answers: Sequence[Answer], file: Path, retriever: Retriever) -> None:
+def _write_curves(answers: Sequence[Answer], file: Path, retriever: Finder) -> None:
     from amr_model.answer.curves import write_curves
 
     write_curves(
@@ -236,7 +279,7 @@ def _write_curves(answers: Sequence[Answer], file: Path, retriever: Retriever) -
         [answer.query for answer in answers],
         [answer.curve for answer in answers if answer.curve is not None],
         readout=retriever.readout,
-        row_s=retriever.config.targets.clip_s,
+        row_s=retriever.asker.row_s,
     )
 
 

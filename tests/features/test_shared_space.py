@@ -1,4 +1,4 @@
-"""One space for sounds and sentences: the projections of MS-CLAP equal the published package's own modules."""
+"""One space for sounds and sentences: MS-CLAP's projections equal the published package's own modules."""
 
 from __future__ import annotations
 

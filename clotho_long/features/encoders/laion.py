@@ -74,7 +74,6 @@ class LaionEncoder:
             states.append(hidden[0].cpu().numpy())
         return states
 
-
     def shared_space(self) -> LaionSpace:
         """The joint space of the model's training."""
         return LaionSpace(self._model, self.device)
