@@ -202,7 +202,7 @@ class Asking(Protocol):
         *,
         where: Sequence[Integers] | None = None,
     ) -> list[Found]:
-        """What each query finds in a recording; `where`: rows that matter to each, others may stay unheard."""
+        """What each query finds in a recording; `where`: the rows that matter to each."""
         ...
 
     def glance(self, rows: Features, texts: Sequence[Features]) -> list[Curve]:

@@ -27,9 +27,10 @@ from clotho_long.features.extract import encode_texts
 from clotho_long.features.files import Features
 from clotho_long.features.windows import HOP_S, Convention
 
-# A cosine that is 0.15 above the recording's mean counts as even odds, and a step of 0.05 as one logit. A choice
-# by the size of CLAP's similarities, not a fit: scores rank, and mean no probability.
-READOUT = ReadoutConfig(shift=0.15, temperature=0.05)
+# A cosine that is 0.15 above the recording's mean counts as even odds, and a step of 0.05 as one logit: a
+# choice by the size of CLAP's similarities, not a fit. Scores rank, and mean no probability. One threshold,
+# since nothing fitted could choose between several: a mean prefers the shortest part of a moment.
+READOUT = ReadoutConfig(shift=0.15, temperature=0.05, relative=(0.5,))
 NORM_FLOOR = 1e-9
 
 
@@ -85,7 +86,7 @@ class SimilarityAsker:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SimilarityRetriever:
-    """An encoder with a shared space, ready to be asked about recordings; as `Retriever`, without a network."""
+    """An encoder with a shared space, ready to be asked; as `Retriever`, without a network."""
 
     encoder: Encoder
     sound: SoundChoice = dataclasses.field(default_factory=SoundChoice)

@@ -38,7 +38,11 @@ class StretchAnswer:
 
 
 def stretch_starts(num_rows: int, size: int, *, views: int = VIEWS) -> list[int]:
-    """First rows of stretches of `size` rows, of which `views` hold a place; the last one ends with the recording."""
+    """First rows of stretches of `size` rows, the last of which ends with the recording.
+
+    Args:
+        views: how many of them hold a place; with more than one they overlap.
+    """
     if num_rows <= size:
         return [0]
     return [*range(0, num_rows - size, max(1, size // views)), num_rows - size]

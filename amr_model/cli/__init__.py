@@ -6,7 +6,7 @@ from importlib import metadata
 
 import click
 
-from amr_model.cli import retrieval, scoring, serving, training
+from amr_model.cli import retrieval, scoring, searching, serving, training
 from clotho_long import __version__
 from clotho_long.core.command_line import CommandGroup
 
@@ -26,7 +26,13 @@ def main() -> None:
 # `ablate` belongs to the pipelines, which use this package and not the reverse: they announce it so.
 COMMANDS_OF_OTHERS = "amr.commands"
 
-for command in (*training.COMMANDS, *scoring.COMMANDS, *retrieval.COMMANDS, *serving.COMMANDS):
+for command in (
+    *training.COMMANDS,
+    *scoring.COMMANDS,
+    *retrieval.COMMANDS,
+    *searching.COMMANDS,
+    *serving.COMMANDS,
+):
     main.add_command(command)
 for entry_point in metadata.entry_points(group=COMMANDS_OF_OTHERS):
     main.add_command(entry_point.load())

@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from amr_model.cli.options import (
-    EXISTING_FILE,
     EXISTING_PATH,
     FILE,
     FOLDER,
     chosen_device,
     cross_mask_option,
     device_option,
-    one_query,
+    lines_of,
+    made_by_of,
     override_answering,
     picture_file,
+    query_options,
+    refuse,
     set_option,
 )
 from clotho_long.core.command_line import common_options, progress, set_up_logging, sound_options
-from clotho_long.core.errors import AudioError, ClothoLongError, ConfigError
+from clotho_long.core.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -39,14 +41,7 @@ DEFAULT_ENCODER = "msclap-2023"
 
 @click.command()
 @click.argument("paths", metavar="RECORDING...", nargs=-1, required=True, type=EXISTING_PATH)
-@click.option(
-    "--query",
-    "spoken",
-    multiple=True,
-    callback=lambda context, option, texts: tuple(one_query(text) for text in texts),
-    help="A sentence; may be repeated.",
-)
-@click.option("--queries", "query_file", type=EXISTING_FILE, help="A text file with a sentence on each line.")
+@query_options
 @click.option(
     "--checkpoint",
     type=FILE,
@@ -178,7 +173,7 @@ def predict(
             everything += answers
     if plot_file is not None and everything:
         plot_answers(everything, plot_file)
-    _refuse(lines)
+    refuse(lines)
 
 
 def finder_for(
@@ -224,37 +219,6 @@ def finder_for(
     return retriever, chosen
 
 
-def lines_of(file: Path | None) -> list[str]:
-    """The sentences of a file, one a line; empty lines are none."""
-    if file is None:
-        return []
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigError("is not UTF-8 text", file, "save it as UTF-8, a sentence a line") from None
-    found = [line.strip() for line in text.splitlines() if line.strip()]
-    if not found:
-        raise ConfigError("holds no sentence", file, "write what you want to hear, a sentence a line")
-    return found
-
-
-def made_by_of(retriever: Finder, checkpoint: Path | None) -> dict[str, str | None]:
-    """What a result is to be traced back to."""
-    from importlib import metadata
-
-    from clotho_long.core.files import fingerprint_file
-
-    try:
-        version = metadata.version("audio-moment-retrieval")
-    except metadata.PackageNotFoundError:  # from a checkout
-        version = "not installed"
-    return {
-        **retriever.made_by,
-        "checkpoint": None if checkpoint is None else fingerprint_file(checkpoint),
-        "version": version,
-    }
-
-
 def _prefixes(recordings: Sequence[Path]) -> dict[Path, str]:
     """What the files made of each recording begin with: nothing, unless two are of one name."""
     distinct = list(dict.fromkeys(recordings))
@@ -281,16 +245,6 @@ def _write_curves(answers: Sequence[Answer], file: Path, retriever: Finder) -> N
         readout=retriever.readout,
         row_s=retriever.asker.row_s,
     )
-
-
-def _refuse(problems: Sequence[str]) -> None:
-    """End with status 1 if any recording was left out, a line for each."""
-    if len(problems) == 1:
-        raise ClothoLongError(problems[0])
-    for problem in problems:
-        click.echo(f"  {problem}", err=True)
-    if problems:
-        raise ClothoLongError(f"{len(problems)} recordings were left out", fix="see the lines above")
 
 
 COMMANDS = (predict,)

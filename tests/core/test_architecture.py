@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "amr_model.data": {"amr_model", *CORPUS_SIDE},
     "amr_model.scoring": {"amr_model", "clotho_long.core"},
     "amr_model.answer": {"amr_model", "amr_model.data", "clotho_long.audio", *CORPUS_SIDE},
+    "amr_model.index": {"amr_model", "amr_model.answer", "clotho_long.audio", *CORPUS_SIDE},
     "amr_model.learn": {
         "amr_model",
         "amr_model.answer",

@@ -2,8 +2,8 @@
 
 After `msclap/models/clap.py` (MIT): a residual pair of linear layers and a layer norm, then unit length, as
 `CLAPWrapper.compute_similarity` takes it. A text is its last real token. The reference finds that one by
-counting ids that are not 0, and 0 is also the token "!": of a text with an exclamation mark it takes an earlier
-token, we take the last.
+counting ids that are not 0, and 0 is also the token "!": of a text with an exclamation mark it takes an
+earlier token, we take the last.
 """
 
 from __future__ import annotations
