@@ -46,6 +46,7 @@ RATE_HZ = 32_000
 COPIES = 3  # recordings that hold a kind of sound
 CHANGED = 5  # recordings that are added, changed, renamed, removed
 EVENT_GAIN = 0.5
+SLOT_S = 12  # an event and the pause after it
 NETWORK = (
     "model.hidden_dim=64", "model.num_heads=4", "model.feedforward_dim=128", "model.similarity_inner_dim=256",
     "model.encoder_layers=1", "model.audio_centres=10", "model.em_iterations=3", "model.dropout=0.0",
@@ -131,20 +132,21 @@ def _synthesise(folder: Path, clotho: Path, num: int, length_s: float) -> list[T
     kinds: list[Kind] = [(sound, pitch) for sound in SOUNDS for pitch in PITCHES_HZ]
     rng.shuffle(kinds)
     present = kinds[: 2 * len(kinds) // 3]
-    placed: dict[int, list[tuple[Kind, float]]] = {at: [] for at in range(num)}
     # the last recordings hold nothing: they are those that change
-    for kind in present:
-        for at in rng.choice(num - 2 * CHANGED, COPIES, replace=False):
-            placed[int(at)].append((kind, 0.0))
+    slots = [(at, slot) for at in range(num - 2 * CHANGED) for slot in range(int(length_s // SLOT_S))]
+    if len(slots) < COPIES * len(present):
+        raise click.UsageError("too small for all sounds: take more --recordings or --minutes")
+    chosen = [slots[at] for at in rng.permutation(len(slots))[: COPIES * len(present)]]
+    placed: dict[int, list[tuple[Kind, int]]] = {at: [] for at in range(num)}
+    for place, (at, slot) in enumerate(chosen):
+        placed[at].append((present[place % len(present)], slot))
     moments: dict[Kind, list[tuple[str, float, float]]] = {kind: [] for kind in kinds}
     for at in range(num):
         sound = _city(length_s, at)
-        slots = rng.permutation(int(length_s // 12))[: len(placed[at])]
-        for (kind, _), slot in zip(placed[at], slots, strict=True):
-            event = _event(clotho, kind)
-            start = int((12 * slot + 1) * RATE_HZ)
+        for kind, slot in placed[at]:
+            event, onset_s = _event(clotho, kind), SLOT_S * slot + 1.0
+            start = int(onset_s * RATE_HZ)
             sound[start : start + len(event)] += EVENT_GAIN * event[: len(sound) - start]
-            onset_s = 12.0 * slot + 1
             moments[kind].append((_name(at), onset_s, onset_s + len(event) / RATE_HZ))
         write_audio(folder / _name(at), np.clip(sound, -1, 1), RATE_HZ)
     return [

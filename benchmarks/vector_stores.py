@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 RECORDING_S = 600
 RANK = 64
 QUERIES, NEAREST = 100, 100
-PROBES, REFINE, NUMBERS_A_BYTE = 32, 10, 16
+NUMBERS_A_BYTE = 16
 PACKAGES = {
     "lancedb": (
         "lancedb",
@@ -133,6 +133,8 @@ def _lancedb(num: int, dim: int, out: Path) -> dict[str, float]:
 def _faiss(num: int, dim: int, out: Path) -> dict[str, float]:
     import faiss
 
+    from amr_model.index import vectors
+
     queries, expected = _read_truth(out)
     flat = faiss.IndexFlatIP(dim)
     add_s, _ = _timed(lambda: [flat.add(rows) for rows in drawn(num, dim)])
@@ -145,14 +147,16 @@ def _faiss(num: int, dim: int, out: Path) -> dict[str, float]:
         index = faiss.IndexIVFPQ(
             coarse, dim, partitions, dim // NUMBERS_A_BYTE, 8, faiss.METRIC_INNER_PRODUCT
         )
-        index.train(whole[np.random.default_rng(0).permutation(num)[: 256 * partitions]])
+        index.cp.niter = index.pq.cp.niter = vectors.ITERATIONS
+        sample = np.random.default_rng(0).permutation(num)[: max(vectors.SAMPLE * partitions, 1 << 14)]
+        index.train(whole[np.sort(sample)])
         index.add(whole)
-        index.nprobe = PROBES
+        index.nprobe = vectors.PROBES
         return index
 
     index_s, index = _timed(build)
     refined = faiss.IndexRefine(index, flat)
-    refined.k_factor = REFINE
+    refined.k_factor = vectors.REFINE
     faiss.write_index(index, str(out / "ivfpq.faiss"))
     faiss.write_index(flat, str(out / "flat.faiss"))
     asked = _asked(lambda query: refined.search(query[None], NEAREST)[1][0].tolist(), queries, expected)
