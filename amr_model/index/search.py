@@ -30,7 +30,7 @@ from amr_model.answer.similarity import SimilarityAsker
 from amr_model.index.catalog import VECTORS, Catalog, Entry
 from amr_model.index.vectors import VectorStore
 from clotho_long.core.clock import clock
-from clotho_long.core.errors import ConfigError, FeatureError
+from clotho_long.core.errors import ConfigError, FeatureError, ManifestError
 from clotho_long.core.records import ScoredMoment
 from clotho_long.core.work import Watch, unwatched
 from clotho_long.features.encoder import Encoder, shared_space
@@ -108,6 +108,12 @@ class Index:
     watch: Watch = unwatched
 
     def __post_init__(self) -> None:
+        if not self.catalog.entries:
+            raise ManifestError(
+                "holds no recordings yet",
+                self.catalog.folder,
+                "run `amr index PATH... --out INDEX` to its end",
+            )
         refuse_other_features(self.catalog, self.encoder)
         if self.finder is not None:
             refuse_other_windows(self.catalog, self.finder)
@@ -201,6 +207,10 @@ class Index:
         """[query][second] similarity, features id and row, best first."""
         assert self.catalog.space_dim is not None
         store = VectorStore(self.catalog.folder / VECTORS, self.catalog.space_dim)
+        if len(store) == 0:
+            raise FeatureError(
+                "holds no vectors", self.catalog.folder / VECTORS, "run `amr index` again, it makes them anew"
+            )
         known = self.catalog.contents
         found = store.nearest(vectors, NEAR_OF_A_PLACE * candidates)
         return [

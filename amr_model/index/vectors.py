@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,13 +25,13 @@ from clotho_long.features.files import Features
 
 TABLE = "seconds"
 ROWS_OF_AN_ADD = 1 << 14  # rows that are held and written together
-EXACT_ROWS = 200_000  # up to which every vector is compared: half a second, and nothing is missed
+EXACT_ROWS = 100_000  # up to which every vector is compared: half a second, and nothing is missed
 UNINDEXED_SHARE = 0.1  # of the rows, from which an index over the older ones is made anew
 # Of the k-means behind the index. LanceDB's own 50 and 256 take some twenty times as long.
 ITERATIONS, SAMPLE = 10, 64
 PROBES = 32  # partitions that a query looks into
 REFINE = 10  # times as many candidates as asked for are compared with their whole vectors
-KEPT_VERSIONS = datetime.timedelta(hours=1)  # whoever is searching may still read an older version
+FAILURES = (OSError, RuntimeError, ValueError)  # what LanceDB ends in
 
 
 class Near(NamedTuple):
@@ -61,11 +62,8 @@ class VectorStore:
         try:
             database = lancedb.connect(str(folder))
             self._table: Any = database.create_table(TABLE, schema=self._schema, exist_ok=True)
-            fits = self._table.schema.equals(self._schema)
-        except (OSError, RuntimeError, ValueError) as error:
+        except FAILURES as error:
             raise _damaged(folder, error) from None
-        if not fits:
-            raise FeatureError("holds vectors of another kind", folder, "make the index in another folder")
 
     def num_rows(self) -> dict[str, int]:
         """Recording -> how many seconds of it are there.
@@ -75,12 +73,13 @@ class VectorStore:
         """
         import pyarrow.compute as pc
 
-        try:
-            column = self._table.search().select(["recording"]).to_arrow()["recording"]
-        except (OSError, RuntimeError, ValueError) as error:
-            raise _damaged(self._folder, error) from None
+        column = self._read(lambda: self._table.search().select(["recording"]).to_arrow()["recording"])
         counts = pc.value_counts(column)
         return {item["values"]: item["counts"] for item in counts.to_pylist()}
+
+    def __len__(self) -> int:
+        """How many vectors are there."""
+        return int(self._table.count_rows())
 
     def add(self, recordings: Iterable[tuple[str, Features]]) -> None:
         """Add the vectors, [second, dim] float32 of unit length, of recordings that are not there.
@@ -105,15 +104,14 @@ class VectorStore:
             self._table.delete(f"recording IN ({listed})")
 
     def settle(self) -> None:
-        """After changes: put small pieces together, and keep the index of a large store up to date."""
-        self._table.optimize(cleanup_older_than=KEPT_VERSIONS)
-        rows = self._table.count_rows()
-        if rows <= EXACT_ROWS:
-            return
+        """After changes: join small pieces, keep the index of a large store up to date, free the space."""
+        self._tidy()
+        rows = len(self)
         indexes = self._table.list_indices()
         unindexed = self._table.index_stats(indexes[0].name).num_unindexed_rows if indexes else rows
-        if unindexed > UNINDEXED_SHARE * rows:
+        if rows > EXACT_ROWS and unindexed > UNINDEXED_SHARE * rows:
             self._make_index(rows)
+            self._tidy()
 
     def nearest(self, queries: Features, limit: int) -> list[list[Near]]:
         """The `limit` seconds that are nearest to each of [query, dim], best first.
@@ -124,17 +122,37 @@ class VectorStore:
         return [self._nearest(query, limit) for query in queries]
 
     def _nearest(self, query: Features, limit: int) -> list[Near]:
-        search = self._table.search(query, vector_column_name="vector").distance_type("cosine").limit(limit)
-        if self._table.list_indices():
-            search = search.nprobes(PROBES).refine_factor(REFINE)
-        try:
-            found = search.select(["recording", "second", "_distance"]).to_arrow().to_pydict()
-        except (OSError, RuntimeError, ValueError) as error:
-            raise _damaged(self._folder, error) from None
+        def read() -> dict[str, list[Any]]:
+            search = self._table.search(query, vector_column_name="vector").distance_type("cosine")
+            if self._table.list_indices():
+                search = search.nprobes(PROBES).refine_factor(REFINE)
+            columns = ["recording", "second", "_distance"]
+            found: dict[str, list[Any]] = search.limit(limit).select(columns).to_arrow().to_pydict()
+            return found
+
+        found = self._read(read)
         places = zip(found["recording"], found["second"], found["_distance"], strict=True)
         near = [Near(name, int(second), 1.0 - float(distance)) for name, second, distance in places]
         # of equals always the same ones first, however the rows came to lie
         return sorted(near, key=lambda one: (-one.similarity, one.recording, one.second))
+
+    def _read(self, work: Callable[[], Any]) -> Any:
+        """What `work` reads. A version that `settle` has removed meanwhile is left for the latest."""
+        try:
+            return work()
+        except FAILURES:
+            pass
+        try:
+            self._table.checkout_latest()
+            return work()
+        except FAILURES as error:
+            raise _damaged(self._folder, error) from None
+
+    def _tidy(self) -> None:
+        with warnings.catch_warnings():
+            # it says that readers of older versions fail: `_read` tries again
+            warnings.simplefilter("ignore", UserWarning)
+            self._table.optimize(cleanup_older_than=datetime.timedelta(0))
 
     def _make_index(self, rows: int) -> None:
         from lancedb.index import IvfPq

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas
@@ -13,12 +14,12 @@ import amr_model
 from amr_model.answer.run import Asker
 from amr_model.checkpoint import Checkpoint, save_checkpoint
 from amr_model.config import system
-from amr_model.index.catalog import Hearing
+from amr_model.index.catalog import VECTORS, Hearing
 from amr_model.index.opening import open_index
 from amr_model.index.search import PLACE_ROWS, Index, _of_near
 from amr_model.index.update import update_index
 from amr_model.model import MomentRetriever
-from clotho_long.core.errors import ConfigError, FeatureError
+from clotho_long.core.errors import ConfigError, FeatureError, ManifestError
 from clotho_long.core.settings import override
 from clotho_long.core.work import Workers
 from tests.index import standin
@@ -156,3 +157,18 @@ def test_a_place_counts_once_however_many_of_its_seconds_are_near():
     places = _of_near(near, 2)
     assert {name: len(rows) for name, rows in places.items()} == {"a": PLACE_ROWS, "b": PLACE_ROWS}
     assert np.array_equal(_of_near(near, 3)["a"], np.arange(2 * PLACE_ROWS))
+
+
+def test_an_index_without_recordings_or_vectors_says_so(place, tmp_path):
+    empty = tmp_path / "empty"
+    (tmp_path / "walks").mkdir()
+    update_index(empty, [tmp_path / "walks"], Hearing(encoder="logmel"), workers=Workers())
+    with pytest.raises(ManifestError, match="holds no recordings yet"):
+        open_index(empty, device="cpu")
+    torn = tmp_path / "torn"
+    shutil.copytree(place / NAME, torn)
+    shutil.rmtree(torn / VECTORS)
+    with pytest.raises(FeatureError, match="holds no vectors; run `amr index` again"):
+        open_index(torn, device="cpu").rank("band 1")
+    update_index(torn, [], Hearing(encoder=NAME), workers=Workers())
+    assert open_index(torn, device="cpu").rank("band 1")[0].hits
