@@ -12,6 +12,7 @@ and copies are heard once.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from pydantic.dataclasses import dataclass
 
 from clotho_long.audio.choice import ChannelChoice, SoundChoice
 from clotho_long.core.errors import ConfigError, FeatureError, ManifestError
-from clotho_long.core.files import WHOLE, FileState, write_json
+from clotho_long.core.files import WHOLE, FileState, write_text
 from clotho_long.core.jsonl import at_line, read_lines, write_lines
 from clotho_long.core.settings import build_config, to_plain
 from clotho_long.core.units import Seconds
@@ -120,16 +121,15 @@ class Catalog:
 
     def write(self) -> None:
         """Write both files, each whole or not at all."""
-        write_json(
-            self.folder / SETTINGS,
-            {
-                "format": FORMAT,
-                "hearing": to_plain(self.hearing),
-                "made_by": self.made_by,
-                "space_dim": self.space_dim,
-                "roots": [_text(root) for root in self.roots],
-            },
-        )
+        settings = {
+            "format": FORMAT,
+            "hearing": to_plain(self.hearing),
+            "made_by": self.made_by,
+            "space_dim": self.space_dim,
+            "roots": [str(root) for root in self.roots],
+        }
+        # names of files that are no UTF-8 hold lone surrogates, which can only be written as escapes
+        write_text(self.folder / SETTINGS, f"{json.dumps(settings, indent=2)}\n")
         write_lines(self.folder / RECORDINGS, (_to_json(self.entries[path]) for path in sorted(self.entries)))
 
 
@@ -173,8 +173,6 @@ def read_catalog(folder: Path) -> Catalog:
 
 
 def _settings_of(file: Path) -> dict[str, Any]:
-    import json
-
     try:
         content = json.loads(file.read_bytes())
     except (ValueError, RecursionError):
@@ -197,7 +195,7 @@ def _entries(file: Path) -> Iterable[Entry]:
 
 def _to_json(entry: Entry) -> dict[str, Any]:
     return {
-        "path": _text(entry.path),
+        "path": str(entry.path),
         "content": entry.content,
         "state": entry.state,
         "duration": entry.duration_s,
@@ -217,8 +215,3 @@ def _from_json(value: dict[str, Any]) -> Entry:
         duration_s=float(value["duration"]),
         rows=int(value["rows"]),
     )
-
-
-def _text(path: Path) -> str:
-    # bytes that are no UTF-8 stay what they are: JSON escapes the lone surrogates that stand for them
-    return str(path)

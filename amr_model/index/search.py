@@ -75,7 +75,7 @@ class Ranking:
             "moments": [
                 {
                     "rank": rank,
-                    "recording": str(hit.recording),
+                    "recording": readable(hit.recording),
                     "start": hit.moment.onset_s,
                     "end": hit.moment.offset_s,
                     "score": hit.moment.score,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,11 @@ def run(*words: object) -> tuple[int, str, str]:
     result = CliRunner().invoke(main, [str(word) for word in words])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(autouse=True)
+def _stand_in(monkeypatch):
+    standin.install(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +145,19 @@ def test_without_a_checkpoint_predict_answers_by_similarity(place, tmp_path):
     assert (tmp_path / "street é.npz").is_file()
     kept = run(*asked, "--features", tmp_path / "features")
     assert "0:10 - 0:14" in kept[1]
+
+
+def test_names_that_are_no_utf_8_are_indexed_and_told(place, tmp_path):
+    folder = tmp_path / os.fsdecode(b"day \xff")
+    write_sound(tmp_path / "a.wav", [(1, 3, 6)], length_s=12)
+    folder.mkdir()
+    (tmp_path / "a.wav").rename(folder / os.fsdecode(b"\xfe.wav"))
+    index = tmp_path / "index"
+    assert run("index", folder, "--out", index, "--encoder", NAME, "--float16", "--jobs", 1)[0] == 0
+    assert run("index", "--out", index, "--jobs", 1)[1].endswith(
+        "1 recordings: 0 added, 0 changed, 0 moved, 0 removed; 0 heard\n"
+    )
+    assert run("index", "--check", "--out", index)[0] == 0
+    status, text, _ = run("search", index, "--query", "band 1", "--json", "--jobs", 1)
+    assert status == 0
+    assert json.loads(text)["moments"][0]["recording"].endswith(r"day \xff/\xfe.wav")

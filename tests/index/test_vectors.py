@@ -58,7 +58,7 @@ def test_a_large_store_gets_an_index_that_finds_nearly_the_same(tmp_path, monkey
 
 def test_what_is_no_store_of_this_width_is_one_line(tmp_path):
     VectorStore(tmp_path / "store", DIM)
-    with pytest.raises(FeatureError, match="cannot be read as a vector store .*schema"):
+    with pytest.raises(FeatureError, match="cannot be read as a vector store"):
         VectorStore(tmp_path / "store", DIM + 1)
     (tmp_path / "file").write_text("")
     with pytest.raises(FeatureError, match="cannot be read as a vector store"):
