@@ -110,7 +110,11 @@ class Catalog:
         Raises:
             FeatureError: they are missing or damaged.
         """
-        rows, _ = read_features(audio_file(self.features_dir, entry.features_id), AUDIO_KEY)
+        try:
+            rows, _ = read_features(audio_file(self.features_dir, entry.features_id), AUDIO_KEY)
+        except FeatureError as error:
+            fix = "remove it, if it is there, and run `amr index` again"
+            raise FeatureError(error.problem, error.where, fix) from None
         if len(rows) != entry.rows:
             raise FeatureError(
                 f"holds {len(rows)} rows instead of {entry.rows}",

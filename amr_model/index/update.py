@@ -130,7 +130,8 @@ def _update(catalog: Catalog, choice: EncoderChoice, space: SharedSpace | None, 
     )
     unheard = {problem.item: problem.reason for problem in counts.problems}
     problems += [Problem(item=readable(first[name].path), reason=reason) for name, reason in unheard.items()]
-    entries = _entries(catalog, seen, leave_out=unheard.keys())
+    entries, torn = _entries(catalog, seen, leave_out=unheard.keys())
+    problems += torn
     after = dataclasses.replace(catalog, entries=entries)
     if space is not None:
         _keep_vectors(after, space, workers)
@@ -208,6 +209,8 @@ def _look(catalog: Catalog) -> tuple[dict[Path, _Seen], list[Problem]]:
         except OSError as error:
             reason = f"cannot be read ({error.strerror}); check the path"
             problems.append(Problem(item=readable(where), reason=reason))
+            if known is not None:  # what was heard of it is kept
+                seen[where] = _Seen(path=where, content=known.content, state=None)
     for root in catalog.roots:
         held = [path for path in catalog.entries if root in path.parents]
         if held and not any(path.is_relative_to(root) for path in seen):
@@ -225,22 +228,33 @@ def _recording(catalog: Catalog, name: str, seen: _Seen) -> Recording:
     return Recording(recording_id=name, sound=sound)
 
 
-def _entries(catalog: Catalog, seen: Mapping[Path, _Seen], *, leave_out: Container[str]) -> dict[Path, Entry]:
-    """The recordings of the index; durations are taken from the features, where they are not known."""
+def _entries(
+    catalog: Catalog, seen: Mapping[Path, _Seen], *, leave_out: Container[str]
+) -> tuple[dict[Path, Entry], list[Problem]]:
+    """The recordings of the index, and those that changed between two looks at them."""
     known = catalog.contents
     entries: dict[Path, Entry] = {}
+    problems = []
     for path, one in seen.items():
         name = features_id(one.content)
         if name in leave_out:
             continue
         if name not in known:
             rows, note = read_features(audio_file(catalog.features_dir, name), AUDIO_KEY)
-            duration_s = float((note or {}).get("duration_s", len(rows)))
+            facts = note or {}
+            if facts["source"]["file"] != one.content:
+                reason = "was changed while it was heard; run the same command again"
+                problems.append(Problem(item=readable(path), reason=reason))
+                continue
             known[name] = Entry(
-                path=path, content=one.content, state=one.state, duration_s=duration_s, rows=len(rows)
+                path=path,
+                content=one.content,
+                state=one.state,
+                duration_s=float(facts.get("duration_s", len(rows))),
+                rows=len(rows),
             )
         entries[path] = dataclasses.replace(known[name], path=path, content=one.content, state=one.state)
-    return entries
+    return entries, problems
 
 
 def _keep_vectors(catalog: Catalog, space: SharedSpace, workers: Workers) -> None:

@@ -17,6 +17,7 @@ from amr_model.index.check import check_index
 from amr_model.index.update import update_index
 from amr_model.index.vectors import VectorStore
 from clotho_long.core.errors import ClothoLongError, ConfigError, FeatureError, ManifestError
+from clotho_long.core.files import fingerprint_file
 from clotho_long.core.work import Workers
 from tests.index import standin
 from tests.index.standin import NAME, SixBands, write_sound
@@ -247,3 +248,32 @@ def test_killed_it_goes_on_and_while_it_works_nobody_else_does(tmp_path, walks):
     assert changes.recordings == 4
     assert 1 <= changes.heard <= 2, "two were finished when the third was heard"
     assert problems_of(index) == []
+
+
+def test_a_recording_that_changes_between_two_looks_is_left_for_the_next_run(tmp_path, walks, monkeypatch):
+    index = tmp_path / "index"
+    stale = {"w0.wav": f"sha256-{'0' * 64}"}
+    monkeypatch.setattr(
+        "amr_model.index.update.fingerprint_file", lambda path: stale.get(path.name) or fingerprint_file(path)
+    )
+    changes = update(index, walks)
+    assert [str(problem).rsplit("/", 1)[1] for problem in changes.problems] == [
+        "w0.wav: was changed while it was heard; run the same command again"
+    ]
+    assert (changes.recordings, problems_of(index)) == (3, [])
+    stale.clear()
+    assert names(update(index).added) == ["w0.wav"]
+
+
+def test_what_cannot_be_read_today_is_not_forgotten(tmp_path, walks, monkeypatch):
+    index = tmp_path / "index"
+    update(index, walks)
+    os.utime(walks / "w0.wav")  # touched, so it is to be read again
+
+    def refused(path):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("amr_model.index.update.fingerprint_file", refused)
+    changes = update(index)
+    assert changes.recordings == 4
+    assert "w0.wav: cannot be read (Input/output error)" in str(changes.problems[0])
