@@ -61,7 +61,7 @@ DEFAULT_ENCODER = "msclap-2023"
 @click.option(
     "--min-score",
     type=click.FloatRange(0, 1),
-    help="Leave out moments below.  [default: the calibrated one if the checkpoint has it, else 0]",
+    help="Leave out moments below.  [default: the calibrated one if the checkpoint has it, else 0; S0: 0.1]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, an object a line, recording by query.")
 @click.option(

@@ -162,7 +162,7 @@ def index(
 @click.option(
     "--min-score",
     type=click.FloatRange(0, 1),
-    help="Leave out moments below.  [default: the calibrated one if the checkpoint has it, else 0]",
+    help="Leave out moments below.  [default: the calibrated one if the checkpoint has it, else 0; S0: 0.1]",
 )
 @click.option("--exact", is_flag=True, help="Listen to everything, not to the likeliest places alone.")
 @click.option(
@@ -209,6 +209,7 @@ def search(
       amr search heard --like bark.wav --top 20
     """
     from amr_model.answer.retriever import each_query
+    from amr_model.answer.similarity import MIN_SCORE
     from amr_model.index.opening import open_index
 
     set_up_logging(quiet=quiet)
@@ -220,9 +221,8 @@ def search(
             if value:
                 raise click.UsageError(f"--like compares sound with sound: leave {option} out")
         by_sound = open_index(folder, weights=weights, device=where, watch=watch)
-        answered = by_sound.like(
-            sound, top=top, min_score=min_score or 0.0, exact=exact, candidates=candidates
-        )
+        least = MIN_SCORE if min_score is None else min_score
+        answered = by_sound.like(sound, top=top, min_score=least, exact=exact, candidates=candidates)
         made_by = {"model": "S0", "readout": "similarity", "encoder": by_sound.encoder.name}
         _report([answered], {**made_by, "checkpoint": None, "version": version_of_package()}, as_json=as_json)
         return

@@ -26,7 +26,7 @@ from amr_model.answer.retriever import (
     encode_recording,
 )
 from amr_model.answer.run import Integers
-from amr_model.answer.similarity import SimilarityAsker
+from amr_model.answer.similarity import MIN_SCORE, SimilarityAsker
 from amr_model.index.catalog import VECTORS, Catalog, Entry
 from amr_model.index.vectors import VectorStore
 from clotho_long.core.clock import clock
@@ -173,7 +173,7 @@ class Index:
         sound: Path | str,
         *,
         top: int = TOP,
-        min_score: float = 0.0,
+        min_score: float = MIN_SCORE,
         exact: bool = False,
         candidates: int = CANDIDATES,
     ) -> Ranking:
