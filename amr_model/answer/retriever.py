@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 from amr_model.answer.calibration import Calibration
 from amr_model.answer.pictures import plot_answers as plot_answers
 from amr_model.answer.readout import ReadoutConfig
-from amr_model.answer.run import Asker, distinct_moments
+from amr_model.answer.run import Asker, Found, Integers, distinct_moments
 from amr_model.answer.stretches import Curve
 from amr_model.checkpoint import load_calibrated
 from amr_model.config import ExperimentConfig, override_answering
@@ -182,31 +182,36 @@ class Retriever:
         No two moments of an answer are the same one: of two that share more than half of the shorter, the
         better stays. (S1 to S4 of the report rank without such a step, and `amr evaluate` leaves it so.)
         """
-        queries = each_query(queries)
-        least = self.min_score if min_score is None else min_score
-        asker = Asker(
+        return answer_all(self, recording, encoded, queries, num_moments=num_moments, min_score=min_score)
+
+    def prepare(self, queries: Sequence[str]) -> list[Features]:
+        """Each query as the network reads it: [token, dim]."""
+        return encode_texts(queries, self.encoder)
+
+    @property
+    def asker(self) -> Asker:
+        """What is asked about recordings."""
+        return Asker(
             network=self.network,
             config=self.config,
             device=self.device,
             calibration=self.calibration,
             num_moments=None,
         )
-        found = asker.ask(encoded.rows, encoded.duration_s, encode_texts(queries, self.encoder))
-        return [
-            Answer(
-                recording=recording,
-                query=query,
-                duration_s=encoded.duration_s,
-                moments=distinct_moments(
-                    [moment for moment in answer.moments if moment.score >= least],
-                    limit=num_moments,
-                    most=DISTINCT,
-                ),
-                presence=answer.presence,
-                curve=answer.curve,
-            )
-            for query, answer in zip(queries, found, strict=True)
-        ]
+
+    @property
+    def made_by(self) -> dict[str, str]:
+        """Who answers, for whoever reads the answers."""
+        return {
+            "model": self.config.system,
+            "readout": self.config.inference.readout,
+            "encoder": self.encoder.name,
+        }
+
+    @property
+    def windows(self) -> Convention:
+        """Where the windows of its features lie."""
+        return self.config.features.windows
 
     @property
     def readout(self) -> ReadoutConfig:
@@ -244,6 +249,117 @@ def load_retriever(
         sound=sound or SoundChoice(),
         calibration=calibration,
     )
+
+
+class Asking(Protocol):
+    """What is asked about the rows of a recording: `run.Asker`, `similarity.SimilarityAsker`."""
+
+    @property
+    def row_s(self) -> Seconds:
+        """Seconds from one row to the next."""
+        ...
+
+    def ask(
+        self,
+        rows: Features,
+        duration_s: Seconds,
+        texts: Sequence[Features],
+        *,
+        where: Sequence[Integers] | None = None,
+    ) -> list[Found]:
+        """What each query finds in a recording; `where`: the rows that matter to each."""
+        ...
+
+    def glance(self, rows: Features, texts: Sequence[Features]) -> list[Curve]:
+        """A rough curve of each query, [row], to find out where to ask."""
+        ...
+
+
+class Finder(Protocol):
+    """Somebody who answers queries: `Retriever`, `similarity.SimilarityRetriever`."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """Whose features it reads."""
+        ...
+
+    @property
+    def asker(self) -> Asking:
+        """What is asked about recordings."""
+        ...
+
+    @property
+    def readout(self) -> ReadoutConfig:
+        """How curves are read."""
+        ...
+
+    @property
+    def min_score(self) -> float:
+        """The score from which a moment is an answer, unless told otherwise."""
+        ...
+
+    @property
+    def made_by(self) -> dict[str, str]:
+        """Who answers: `model`, `readout`, `encoder`."""
+        ...
+
+    @property
+    def windows(self) -> Convention:
+        """Where the windows of its features lie."""
+        ...
+
+    def hear(self, recording: Path) -> Encoded:
+        """Encode a recording."""
+        ...
+
+    def prepare(self, queries: Sequence[str]) -> list[Features]:
+        """Each query as its asker takes it."""
+        ...
+
+    def answer(
+        self,
+        recording: Path,
+        encoded: Encoded,
+        queries: Sequence[str] | str,
+        *,
+        num_moments: int | None = MAX_RANKED,
+        min_score: float | None = None,
+    ) -> list[Answer]:
+        """Answer each query for a recording that was heard before."""
+        ...
+
+
+def answer_all(
+    finder: Finder,
+    recording: Path,
+    encoded: Encoded,
+    queries: Sequence[str] | str,
+    *,
+    num_moments: int | None,
+    min_score: float | None,
+) -> list[Answer]:
+    """What `Retriever.answer` says, of any finder."""
+    queries = each_query(queries)
+    least = finder.min_score if min_score is None else min_score
+    found = finder.asker.ask(encoded.rows, encoded.duration_s, finder.prepare(queries))
+    return [
+        Answer(
+            recording=recording,
+            query=query,
+            duration_s=encoded.duration_s,
+            moments=answering(answer.moments, least, limit=num_moments),
+            presence=answer.presence,
+            curve=answer.curve,
+        )
+        for query, answer in zip(queries, found, strict=True)
+    ]
+
+
+def answering(
+    moments: Sequence[ScoredMoment], least: float, *, limit: int | None
+) -> tuple[ScoredMoment, ...]:
+    """Those of the moments, best first, that people get: good enough, and no two of them the same one."""
+    return distinct_moments([m for m in moments if m.score >= least], limit=limit, most=DISTINCT)
 
 
 def each_query(queries: Sequence[str] | str) -> Sequence[str]:

@@ -21,7 +21,14 @@ import torch
 from amr_model.answer.calibration import Calibration, presence_of
 from amr_model.answer.ranking import fit_moments, rank_moments
 from amr_model.answer.readout import ReadoutConfig, distinct, read_out
-from amr_model.answer.stretches import Curve, StretchAnswer, join, merge, stretch_starts
+from amr_model.answer.stretches import (
+    Curve,
+    StretchAnswer,
+    join,
+    merge,
+    stretch_starts,
+    stretches_with,
+)
 from amr_model.config import ExperimentConfig
 from amr_model.data.collate import collate, padded
 from amr_model.data.rows import prepare_rows
@@ -93,8 +100,46 @@ class Asker:
             answers.update(zip(members, found, strict=True))
         return [answers[index] for index in range(len(data))]
 
-    def ask(self, rows: Features, duration_s: Seconds, texts: Sequence[Features]) -> list[Found]:
-        """What each text finds in one recording of any length; features as an encoder gives them."""
+    def ask(
+        self,
+        rows: Features,
+        duration_s: Seconds,
+        texts: Sequence[Features],
+        *,
+        where: Sequence[Integers] | None = None,
+    ) -> list[Found]:
+        """What each text finds in one recording of any length; features as an encoder gives them.
+
+        Args:
+            where: as for `recording`.
+
+        Raises:
+            FeatureError: the network learnt on features of another width.
+        """
+        audio, tokens = self._prepared(rows, texts)
+        return self.recording(audio, duration_s, tokens, where=where)
+
+    def glance(self, rows: Features, texts: Sequence[Features]) -> list[Curve]:
+        """A rough curve of each text, [row]: every place is heard once, for a third of what `ask` costs.
+
+        Raises:
+            FeatureError: as `ask`.
+        """
+        audio, tokens = self._prepared(rows, texts)
+        size = stretch_rows(self.config)
+        starts = [0] if len(audio) <= size + SPARE_ROWS else stretch_starts(len(audio), size, views=1)
+        curves = []
+        for batch in _cut([(text, start) for text in tokens for start in starts], self._batch_size):
+            parts = [audio[start : start + size] for _, start in batch]
+            curves += self._curves(self._outputs_of(parts, [text for text, _ in batch]), parts)
+        return [join(pieces, starts, len(audio)) for pieces in _cut(curves, len(starts))]
+
+    @property
+    def row_s(self) -> Seconds:
+        """Seconds from one row to the next."""
+        return self.config.features.row_s
+
+    def _prepared(self, rows: Features, texts: Sequence[Features]) -> tuple[Features, list[Features]]:
         widths = self.config.model.audio_dim, self.config.model.text_dim
         for kind, features, width in (
             ("audio", rows, widths[0]),
@@ -111,37 +156,62 @@ class Asker:
             prepare_rows(text, max_rows=settings.text_max, normalise=settings.text_normalise)
             for text in texts
         ]
-        return self.recording(audio, duration_s, tokens)
+        return audio, tokens
 
-    def recording(self, audio: Features, duration_s: Seconds, texts: Sequence[Features]) -> list[Found]:
+    def recording(
+        self,
+        audio: Features,
+        duration_s: Seconds,
+        texts: Sequence[Features],
+        *,
+        where: Sequence[Integers] | None = None,
+    ) -> list[Found]:
         """What each text finds in one recording of any length.
 
         Args:
             audio: [row, dim], prepared (`data.rows.prepare_rows`).
             texts: [token, dim] each, prepared.
+            where: rows that matter to each text. Only the stretches that hold one of them are heard, all of
+                those, so that such a row gets the number that it gets when everything is heard. None: all.
         """
         size = stretch_rows(self.config)
         starts = [0] if len(audio) <= size + SPARE_ROWS else stretch_starts(len(audio), size)
         row_s = self.config.features.row_s
-        asked = [(text, start) for text in texts for start in starts]
+        heard = [starts] * len(texts)
+        if where is not None and len(starts) > 1:
+            heard = [stretches_with(starts, size, rows) for rows in where]
+        asked = [(text, start) for text, own in zip(texts, heard, strict=True) for start in own]
         outputs: list[Found] = []
-        for batch in _cut(asked, self.config.train.valid_batch_size):
+        for batch in _cut(asked, self._batch_size):
             rows = [audio[start : start + size] for _, start in batch]
-            items = collate(padded(rows, self.device), padded([text for text, _ in batch], self.device))
             # the last stretch ends where the recording ends, the others where their rows end
             durations_s = [
                 duration_s - start * row_s if start == starts[-1] else len(part) * row_s
                 for (_, start), part in zip(batch, rows, strict=True)
             ]
             num_rows = np.array([len(part) for part in rows])
-            pieces = self.outputs(items)
+            pieces = self._outputs_of(rows, [text for text, _ in batch])
             if len(starts) == 1:
                 outputs += self._whole(pieces, durations_s, num_rows)
             else:
                 outputs += self._pieces(pieces, durations_s, num_rows)
         if len(starts) == 1:
             return outputs
-        return [self._joined(pieces, starts, len(audio), duration_s) for pieces in _cut(outputs, len(starts))]
+        pieces_of = iter(outputs)
+        return [self._joined([next(pieces_of) for _ in own], own, len(audio), duration_s) for own in heard]
+
+    @property
+    def _batch_size(self) -> int:
+        return self.config.train.valid_batch_size
+
+    def _outputs_of(self, rows: Sequence[Features], texts: Sequence[Features]) -> Outputs:
+        """What the network says of each stretch, asked for the text of its place."""
+        return self.outputs(collate(padded(rows, self.device), padded(texts, self.device)))
+
+    def _curves(self, outputs: Outputs, rows: Sequence[Features]) -> list[Curve]:
+        """The saliency of each item, as long as it is."""
+        saliency = outputs.saliency.cpu().numpy()
+        return [row[: len(own)] for row, own in zip(saliency, rows, strict=True)]
 
     def _whole(self, outputs: Outputs, durations_s: Sequence[Seconds], num_rows: Integers) -> list[Found]:
         """Recordings that fit a stretch, read."""
@@ -174,12 +244,12 @@ class Asker:
     def _joined(
         self, pieces: Sequence[Found], starts: Sequence[int], num_rows: int, duration_s: Seconds
     ) -> Found:
-        """One recording from its stretches."""
+        """One recording from those of its stretches that were heard."""
         row_s = self.config.features.row_s
         stretches = [
             StretchAnswer(
                 onset_s=start * row_s if start > 0 else float("-inf"),
-                offset_s=(start + len(piece.curve)) * row_s if start != starts[-1] else float("inf"),
+                offset_s=end * row_s if (end := start + len(piece.curve)) < num_rows else float("inf"),
                 moments=tuple(
                     ScoredMoment(m.onset_s + start * row_s, m.offset_s + start * row_s, m.score)
                     for m in piece.moments
@@ -207,7 +277,7 @@ class Asker:
                 proposals=[np.array([m[:2] for m in windows]).reshape(-1, 2) for windows in joining],
             )
             moments = [
-                _inside(found, duration_s, self.config.features.row_s)
+                inside(found, duration_s, self.config.features.row_s)
                 for found, duration_s in zip(moments, durations_s, strict=True)
             ]
         presence = [None] * len(curves) if self.calibration is None else presence_of(curves, self.calibration)
@@ -276,7 +346,7 @@ def _say_assumed(rows: int, system: str) -> None:
     )
 
 
-def _inside(
+def inside(
     moments: tuple[ScoredMoment, ...], duration_s: Seconds, row_s: Seconds
 ) -> tuple[ScoredMoment, ...]:
     """Moments cut to the recording, whose last row may reach beyond it."""

@@ -25,6 +25,7 @@ Curve = npt.NDArray[np.float32]
 VIEWS = 3  # stretches that hold a place, away from both ends of the recording
 SAME_MOMENT_IOU = 0.5  # windows of different stretches that overlap at least so much mean the same
 DUPLICATE_IOU = 0.7  # answers that overlap more are one
+UNHEARD = -1000.0  # the logit of a row that no stretch reaches: it answers nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +37,22 @@ class StretchAnswer:
     moments: tuple[ScoredMoment, ...]
 
 
-def stretch_starts(num_rows: int, size: int) -> list[int]:
-    """First rows of overlapping stretches of `size` rows; the last one ends with the recording."""
+def stretch_starts(num_rows: int, size: int, *, views: int = VIEWS) -> list[int]:
+    """First rows of stretches of `size` rows, the last of which ends with the recording.
+
+    Args:
+        views: how many of them hold a place; with more than one they overlap.
+    """
     if num_rows <= size:
         return [0]
-    return [*range(0, num_rows - size, max(1, size // VIEWS)), num_rows - size]
+    return [*range(0, num_rows - size, max(1, size // views)), num_rows - size]
+
+
+def stretches_with(starts: Sequence[int], size: int, rows: npt.NDArray[np.int64]) -> list[int]:
+    """Those of the stretches that hold one of `rows`, in order of time."""
+    begins = np.asarray(starts)[:, None]
+    holding = ((begins <= rows) & (rows < begins + size)).any(axis=1)
+    return [start for start, holds in zip(starts, holding.tolist(), strict=True) if holds]
 
 
 def join(curves: Sequence[Curve], starts: Sequence[int], num_rows: int) -> Curve:
@@ -52,7 +64,7 @@ def join(curves: Sequence[Curve], starts: Sequence[int], num_rows: int) -> Curve
 
     Args:
         curves: of each stretch, [row].
-        starts: first row of each stretch; together they cover all rows.
+        starts: first row of each stretch. Rows that none of them covers are `UNHEARD`.
     """
     total, weight = np.zeros(num_rows), np.zeros(num_rows)
     for start, curve in zip(starts, curves, strict=True):
@@ -60,7 +72,9 @@ def join(curves: Sequence[Curve], starts: Sequence[int], num_rows: int) -> Curve
         trust = np.minimum(ramp, ramp[::-1]).astype(np.float64)
         total[start : start + len(curve)] += trust * curve
         weight[start : start + len(curve)] += trust
-    joined: Curve = (total / weight).astype(np.float32)
+    joined = np.full(num_rows, UNHEARD, dtype=np.float32)
+    heard = weight > 0
+    joined[heard] = total[heard] / weight[heard]
     return joined
 
 

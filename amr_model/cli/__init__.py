@@ -6,7 +6,7 @@ from importlib import metadata
 
 import click
 
-from amr_model.cli import comparing, retrieval, scoring, serving, training
+from amr_model.cli import comparing, retrieval, scoring, searching, serving, training
 from clotho_long import __version__
 from clotho_long.core.command_line import CommandGroup
 
@@ -31,6 +31,7 @@ for command in (
     *scoring.COMMANDS,
     *comparing.COMMANDS,
     *retrieval.COMMANDS,
+    *searching.COMMANDS,
     *serving.COMMANDS,
 ):
     main.add_command(command)

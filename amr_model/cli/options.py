@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from clotho_long.core.devices import DEVICE_HELP, find_device
+from clotho_long.core.errors import ClothoLongError, ConfigError
 from clotho_long.core.figures import check_plot_suffix
 
 if TYPE_CHECKING:
     import torch
 
+    from amr_model.answer.retriever import Finder
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -93,6 +95,73 @@ def chosen_device(name: str, jobs: int) -> torch.device:
 
     torch.set_num_threads(jobs)
     return device
+
+
+def query_options(command: Command) -> Command:
+    """`--query`, `--queries`: what is looked for."""
+    command = click.option(
+        "--queries", "query_file", type=EXISTING_FILE, help="A text file with a sentence on each line."
+    )(command)
+    return click.option(
+        "--query",
+        "spoken",
+        multiple=True,
+        callback=lambda context, option, texts: tuple(one_query(text) for text in texts),
+        help="A sentence; may be repeated.",
+    )(command)
+
+
+def lines_of(file: Path | None) -> list[str]:
+    """The sentences of a file, one a line; empty lines are none.
+
+    Raises:
+        ConfigError: it is not UTF-8 text, or holds no sentence.
+    """
+    if file is None:
+        return []
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError("is not UTF-8 text", file, "save it as UTF-8, a sentence a line") from None
+    found = [line.strip() for line in text.splitlines() if line.strip()]
+    if not found:
+        raise ConfigError("holds no sentence", file, "write what you want to hear, a sentence a line")
+    return found
+
+
+def version_of_package() -> str:
+    """Which version answers."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("audio-moment-retrieval")
+    except metadata.PackageNotFoundError:  # from a checkout
+        return "not installed"
+
+
+def made_by_of(finder: Finder, checkpoint: Path | None) -> dict[str, str | None]:
+    """What a result is to be traced back to."""
+    from clotho_long.core.files import fingerprint_file
+
+    return {
+        **finder.made_by,
+        "checkpoint": None if checkpoint is None else fingerprint_file(checkpoint),
+        "version": version_of_package(),
+    }
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """End with status 1 if any recording was left out, a line for each.
+
+    Raises:
+        ClothoLongError: some were.
+    """
+    if len(problems) == 1:
+        raise ClothoLongError(problems[0])
+    for problem in problems:
+        click.echo(f"  {problem}", err=True)
+    if problems:
+        raise ClothoLongError(f"{len(problems)} recordings were left out", fix="see the lines above")
 
 
 def say(message: str, *, quiet: bool) -> None:

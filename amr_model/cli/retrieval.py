@@ -11,37 +11,42 @@ import click
 
 from amr_model.cli.exporting import export_options
 from amr_model.cli.options import (
-    EXISTING_FILE,
     EXISTING_PATH,
     FILE,
     FOLDER,
     chosen_device,
     cross_mask_option,
     device_option,
-    one_query,
+    lines_of,
+    made_by_of,
+    query_options,
+    refuse,
     set_option,
 )
 from clotho_long.core.command_line import common_options, progress, set_up_logging, sound_options
-from clotho_long.core.errors import AudioError, ClothoLongError, ConfigError
+from clotho_long.core.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
+    import torch
+
     from amr_model.answer.exports.choice import Exports
-    from amr_model.answer.retriever import Answer, Encoded, Retriever
+    from amr_model.answer.retriever import Answer, Encoded, Finder
     from amr_model.public.renaming import CrossMask
+    from clotho_long.audio.choice import SoundChoice
+    from clotho_long.features.extract import EncoderChoice
+
+DEFAULT_ENCODER = "msclap-2023"
 
 
 @click.command()
 @click.argument("paths", metavar="RECORDING...", nargs=-1, required=True, type=EXISTING_PATH)
+@query_options
 @click.option(
-    "--query",
-    "spoken",
-    multiple=True,
-    callback=lambda context, option, texts: tuple(one_query(text) for text in texts),
-    help="A sentence; may be repeated.",
+    "--checkpoint",
+    type=FILE,
+    help="Ours, or a public one.  [default: none, the encoder's own similarity answers (S0)]",
 )
-@click.option("--queries", "query_file", type=EXISTING_FILE, help="A text file with a sentence on each line.")
-@click.option("--checkpoint", required=True, type=FILE, help="Ours, or a public one.")
-@click.option("--encoder", help="Encoder of the features.  [default: the checkpoint's]")
+@click.option("--encoder", help="Encoder of the features.  [default: the checkpoint's, else msclap-2023]")
 @click.option("--weights", type=FILE, help="Weights of the encoder.  [default: those found or downloaded]")
 @click.option(
     "--features",
@@ -55,7 +60,7 @@ if TYPE_CHECKING:
 @click.option(
     "--min-score",
     type=click.FloatRange(0, 1),
-    help="Leave out moments below.  [default: the calibrated one if the checkpoint has it, else 0]",
+    help="Leave out moments below.  [default: the calibrated one if the checkpoint has it, else 0; S0: 0.1]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, an object a line, recording by query.")
 @click.option("--curve", "curve_folder", type=FOLDER, help="Write the curves as npz into this folder.")
@@ -70,7 +75,7 @@ def predict(
     paths: Sequence[Path],
     spoken: Sequence[str],
     query_file: Path | None,
-    checkpoint: Path,
+    checkpoint: Path | None,
     encoder: str | None,
     weights: Path | None,
     features_dir: Path | None,
@@ -94,6 +99,9 @@ def predict(
     each recording is done; what was exported until Ctrl-C is kept. "nothing found" is an answer: no moment
     reaches --min-score.
 
+    Without --checkpoint nothing was trained for the task: moments are read off the similarity of sound and
+    sentence in the encoder's shared space (S0). docs/search.md says what that can do and what not.
+
     \b
     For example:
       amr predict street.mp3 --query "a dog barks" --query "a tram passes" \\
@@ -103,43 +111,33 @@ def predict(
     """
     from amr_model.answer.exports.naming import named_after, prefixes
     from amr_model.answer.exports.writing import exporting
-    from amr_model.answer.retriever import (
-        Retriever,
-        each_query,
-        encode_into,
-        listener_for,
-        read_encoded,
-    )
-    from amr_model.checkpoint import load_calibrated
-    from amr_model.config import override_answering
+    from amr_model.answer.retriever import each_query, encode_into, read_encoded
     from clotho_long.audio.choice import SoundChoice
     from clotho_long.core.jsonl import dump_line
     from clotho_long.core.work import Workers
     from clotho_long.features.recordings import audio_files, search
 
     set_up_logging(quiet=quiet)
-    queries = each_query([*spoken, *_lines_of(query_file)])
+    queries = each_query([*spoken, *lines_of(query_file)])
     watch = functools.partial(progress, quiet=quiet)
     where = chosen_device(device, jobs)
-    network, config, calibration = load_calibrated(checkpoint, where, cross_mask=cross_mask)
-    config = override_answering(config, overrides)
-    chosen = listener_for(config, name=encoder, weights=weights, device=where)
     sound = SoundChoice(channels=channels, track=track)
-    retriever = Retriever(
-        network=network,
-        config=config,
-        encoder=chosen.load(),
-        device=where,
+    retriever, chosen = finder_for(
+        checkpoint,
+        where,
+        encoder=encoder,
+        weights=weights,
         sound=sound,
-        calibration=calibration,
+        cross_mask=cross_mask,
+        overrides=overrides,
     )
-    made_by = _made_by(retriever, checkpoint)
+    made_by = made_by_of(retriever, checkpoint)
     recordings, problems = audio_files(paths)
     hear: Callable[[Path], Encoded] = retriever.hear
     if features_dir is not None:
         there = search(paths, sound=sound)
         workers = Workers(jobs=jobs, watch=watch)
-        failed = encode_into(features_dir, there.recordings, chosen, config.features.windows, workers)
+        failed = encode_into(features_dir, there.recordings, chosen, retriever.windows, workers)
         problems = [*there.problems, *failed]
         left_out = {problem.item for problem in failed}
         ids = {path: name for path, name in there.ids.items() if name not in left_out}
@@ -167,43 +165,54 @@ def predict(
             export(answers)
             if curve_folder is not None:
                 _write_curves(answers, curve_folder / named_after(recording, prefix_of, ".npz"), retriever)
-    _refuse(lines)
+    refuse(lines)
 
 
-def _lines_of(file: Path | None) -> list[str]:
-    """The sentences of a file, one a line; empty lines are none."""
-    if file is None:
-        return []
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigError("is not UTF-8 text", file, "save it as UTF-8, a sentence a line") from None
-    found = [line.strip() for line in text.splitlines() if line.strip()]
-    if not found:
-        raise ConfigError("holds no sentence", file, "write what you want to hear, a sentence a line")
-    return found
+def finder_for(
+    checkpoint: Path | None,
+    device: torch.device,
+    *,
+    encoder: str | None,
+    weights: Path | None,
+    sound: SoundChoice,
+    cross_mask: CrossMask | None,
+    overrides: tuple[str, ...],
+) -> tuple[Finder, EncoderChoice]:
+    """Who answers, and the encoder that it hears with: a checkpoint's network, or without one S0.
+
+    Raises:
+        ConfigError: an override or an encoder that cannot be; an option that needs a checkpoint.
+        TrainingError: the checkpoint cannot be read.
+    """
+    from amr_model.answer.retriever import Retriever, listener_for
+    from amr_model.answer.similarity import SimilarityRetriever
+    from amr_model.checkpoint import load_calibrated
+    from amr_model.config import override_answering
+    from clotho_long.features.encoder import encoder_device
+    from clotho_long.features.extract import EncoderChoice
+
+    if checkpoint is None:
+        for option, value in (("--cross-mask", cross_mask), ("--set", overrides)):
+            if value:
+                raise ConfigError("concerns a checkpoint, and none is given", option, "give --checkpoint")
+        name = encoder or DEFAULT_ENCODER
+        chosen = EncoderChoice(name=name, weights=weights, device=encoder_device(name, str(device)))
+        return SimilarityRetriever(encoder=chosen.load(), sound=sound), chosen
+    network, config, calibration = load_calibrated(checkpoint, device, cross_mask=cross_mask)
+    config = override_answering(config, overrides)
+    chosen = listener_for(config, name=encoder, weights=weights, device=device)
+    retriever = Retriever(
+        network=network,
+        config=config,
+        encoder=chosen.load(),
+        device=device,
+        sound=sound,
+        calibration=calibration,
+    )
+    return retriever, chosen
 
 
-def _made_by(retriever: Retriever, checkpoint: Path) -> dict[str, str]:
-    """What a result is to be traced back to."""
-    from importlib import metadata
-
-    from clotho_long.core.files import fingerprint_file
-
-    try:
-        version = metadata.version("audio-moment-retrieval")
-    except metadata.PackageNotFoundError:  # from a checkout
-        version = "not installed"
-    return {
-        "model": retriever.config.system,
-        "readout": retriever.config.inference.readout,
-        "checkpoint": fingerprint_file(checkpoint),
-        "encoder": retriever.encoder.name,
-        "version": version,
-    }
-
-
-def _write_curves(answers: Sequence[Answer], file: Path, retriever: Retriever) -> None:
+def _write_curves(answers: Sequence[Answer], file: Path, retriever: Finder) -> None:
     from amr_model.answer.curves import write_curves
 
     write_curves(
@@ -211,18 +220,8 @@ def _write_curves(answers: Sequence[Answer], file: Path, retriever: Retriever) -
         [answer.query for answer in answers],
         [answer.curve for answer in answers if answer.curve is not None],
         readout=retriever.readout,
-        row_s=retriever.config.features.row_s,
+        row_s=retriever.asker.row_s,
     )
-
-
-def _refuse(problems: Sequence[str]) -> None:
-    """End with status 1 if any recording was left out, a line for each."""
-    if len(problems) == 1:
-        raise ClothoLongError(problems[0])
-    for problem in problems:
-        click.echo(f"  {problem}", err=True)
-    if problems:
-        raise ClothoLongError(f"{len(problems)} recordings were left out", fix="see the lines above")
 
 
 COMMANDS = (predict,)

@@ -9,60 +9,42 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import platform
-import re
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from amr_model.checkpoint import Checkpoint, load_checkpoint, made_by
 from amr_model.config import ExperimentConfig
 from amr_model.data.sets import RetrievalSet
 from amr_model.errors import TrainingError
-from clotho_long.core.files import fingerprint_file, write_json, write_text
+from clotho_long.core import locks
+from clotho_long.core.files import fingerprint_file, write_json
 from clotho_long.core.settings import to_plain
 
 BEST, LAST = "checkpoint-best.pt", "checkpoint-last.pt"
 SETTINGS, RECORD, HISTORY, PREDICTIONS = "config.yml", "run.json", "metrics.jsonl", "predictions-valid.jsonl"
-LOCK, OWNER = ".lock", ".lock-owner"
 
 # Settings that may be changed while a run goes on: a longer run, more frequent saving; `stretch_rows` follows
 # from the training set.
 FREE = {("train", "epochs"), ("train", "save_every_s"), ("features", "stretch_rows")}
-# What `atomic_path` has not finished. Under the lock of a run its writer is dead.
-UNFINISHED = re.compile(r"\..+\.([0-9a-f]{4}-\d+-)?[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
 
 
 @contextlib.contextmanager
 def locked(run: Path) -> Iterator[None]:
     """Work alone in `run`, without what a killed process left unfinished there.
 
-    The operating system holds the lock, so that it ends with its process, however that ends.
-
     Raises:
         TrainingError: another process works there; says which.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    lock, owner = FileLock(run / LOCK), run / OWNER
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise TrainingError(
-            f"another training works here ({_said_by(owner)})", run, "wait for it, or choose another --out"
-        ) from None
-    try:
-        write_text(owner, f"process {os.getpid()} on {platform.node()}\n")
-        for path in run.iterdir():
-            if UNFINISHED.fullmatch(path.name):
-                path.unlink(missing_ok=True)
+
+    def busy(owner: str) -> TrainingError:
+        return TrainingError(
+            f"another training works here ({owner})", run, "wait for it, or choose another --out"
+        )
+
+    with locks.locked(run, busy):
         yield
-    finally:
-        owner.unlink(missing_ok=True)
-        lock.release()
 
 
 def earlier(
@@ -175,9 +157,3 @@ def _comparable(config: ExperimentConfig) -> dict[str, Any]:
         for key, value in values.items()
         if (section, key) not in FREE
     }
-
-
-def _said_by(owner: Path) -> str:
-    with contextlib.suppress(OSError):
-        return owner.read_text(encoding="utf-8").strip()
-    return "it did not say which"

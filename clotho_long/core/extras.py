@@ -16,6 +16,8 @@ EXTRA_OF = {
     "dask": "dask",
     "distributed": "dask",
     "msclap": "msclap",
+    "lancedb": "search",
+    "pyarrow": "search",
 }
 
 

@@ -108,11 +108,13 @@ def encode_recordings(
     encoder: EncoderChoice,
     windows: WindowChoice,
     overwrite: bool = False,
+    float16: bool = False,
     workers: Workers,
 ) -> EncodeCounts:
     """Write `features_dir/clap/ID.npz` of every recording; what is there already, made by just this, stays.
 
-    A recording that cannot be used is counted with its reason and the others are done.
+    A recording that cannot be used is counted with its reason and the others are done. With `float16` what is
+    written takes half of the space.
 
     Raises:
         ConfigError: there is no such encoder.
@@ -120,7 +122,7 @@ def encode_recordings(
         ManifestError: an id is no file name, or stands twice.
     """
     folder = FeatureFolder(features_dir=features_dir, kind="audio")
-    job = _AudioJob(folder=folder, encoder=encoder, windows=windows)
+    job = _AudioJob(folder=folder, encoder=encoder, windows=windows, float16=float16)
     ids = [recording.recording_id for recording in recordings]
     refuse_bad_ids(ids, folder)
     refuse_other_makers(folder, audio_note(encoder, windows, {}), replaced=set(ids))
@@ -204,6 +206,7 @@ class _AudioJob:
     folder: FeatureFolder
     encoder: EncoderChoice
     windows: WindowChoice
+    float16: bool = False
 
     def __call__(self, recording: Recording) -> _Outcome:
         heard = self._hear(recording)
@@ -274,7 +277,7 @@ class _AudioJob:
         except (AudioError, FeatureError) as error:
             return _Outcome(problem=Problem(item=recording.recording_id, reason=str(error)))
         path = self.folder.file(recording.recording_id)
-        write_features(path, matrix, self.folder.key, {**note, **told})
+        write_features(path, matrix, self.folder.key, {**note, **told}, float16=self.float16)
         if not heard.notes:
             return _Outcome()
         return _Outcome(notice=Problem(item=recording.recording_id, reason=heard.notes))

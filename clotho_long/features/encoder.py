@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,37 @@ class Encoder(Protocol):
     def encode_texts(self, texts: Sequence[str]) -> list[Matrix]:
         """One [token, dim] float32 matrix for each text, in the order of `texts`."""
         ...
+
+
+class SharedSpace(Protocol):
+    """One space for sounds and sentences: where their vectors point the same way, they mean the same.
+
+    Both projections start from what the encoder gives anyway, so that nothing is encoded twice.
+    """
+
+    dim: int
+
+    def project_rows(self, rows: Matrix) -> Matrix:
+        """[window, encoder.dim] as `encode_windows` gives them -> [window, dim], each of unit length."""
+        ...
+
+    def project_texts(self, states: Sequence[Matrix]) -> Matrix:
+        """[token, ...] of each text as `encode_texts` gives them -> [text, dim], each of unit length."""
+        ...
+
+
+@runtime_checkable
+class InSharedSpace(Protocol):
+    """What an encoder may have beside `Encoder`."""
+
+    def shared_space(self) -> SharedSpace | None:
+        """The space of its sounds and sentences; None if these weights hold none."""
+        ...
+
+
+def shared_space(encoder: Encoder) -> SharedSpace | None:
+    """The space in which an encoder's sounds and sentences can be compared; None if it has none."""
+    return encoder.shared_space() if isinstance(encoder, InSharedSpace) else None
 
 
 def encoder_device(name: str, device: str) -> str:

@@ -50,16 +50,24 @@ def text_file(features_dir: Path | str, qid: str) -> Path:
     return Path(features_dir) / TEXT_FOLDER / f"qid{qid}.npz"
 
 
-def write_features(path: Path, rows: Features, key: str, made_by: dict[str, Any]) -> None:
+def write_features(
+    path: Path, rows: Features, key: str, made_by: dict[str, Any], *, float16: bool = False
+) -> None:
     """Write `rows`, float32 [row, dim], under `key` with what made them; atomic.
 
+    Args:
+        float16: keep half of the bytes; what is read back differs by up to 5e-4 of each value.
+
     Raises:
-        FeatureError: the rows are not a finite float32 matrix.
+        FeatureError: the rows are not a finite float32 matrix, or too large for `float16`.
     """
     if rows.ndim != 2 or rows.dtype != np.float32 or not np.isfinite(rows).all():
         raise FeatureError(f"features must be a finite float32 matrix, got {rows.dtype} {rows.shape}", path)
+    if float16 and len(rows) and np.abs(rows).max() > np.finfo(np.float16).max:
+        raise FeatureError("holds values that float16 cannot", path, "keep float32")
+    kept = rows.astype(np.float16) if float16 else rows
     with atomic_path(path) as part:
-        np.savez(part, **{key: rows, "made_by": np.array(json.dumps(made_by, sort_keys=True))})
+        np.savez(part, **{key: kept, "made_by": np.array(json.dumps(made_by, sort_keys=True))})
 
 
 def read_features(path: Path | str, key: str) -> tuple[npt.NDArray[Any], dict[str, Any] | None]:

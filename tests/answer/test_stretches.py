@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amr_model.answer.stretches import StretchAnswer, iou, join, merge, stretch_starts
+from amr_model.answer.stretches import (
+    UNHEARD,
+    StretchAnswer,
+    iou,
+    join,
+    merge,
+    stretch_starts,
+    stretches_with,
+)
 
 
 @pytest.mark.parametrize("num_rows", [1, 7, 299, 300, 301, 450, 500, 1000, 3600])
@@ -88,3 +96,19 @@ def test_a_joined_curve_trusts_the_stretch_that_has_a_row_in_its_middle():
     assert joined[10] == pytest.approx(1 / 7)
     assert (joined[:5] == 1).all()
     assert (joined[11:] == 0).all()
+
+
+def test_only_stretches_that_hold_a_row_are_heard_and_the_rest_is_silent():
+    starts = stretch_starts(100, 30)
+    heard = stretches_with(starts, 30, np.array([35, 36]))
+    assert heard == [start for start in starts if start <= 36 and start + 30 > 35]
+    curves = [np.arange(start, start + 30, dtype=np.float32) for start in heard]
+    joined = join(curves, heard, 100)
+    assert (joined[:10] == UNHEARD).all()
+    np.testing.assert_allclose(joined[heard[0] : heard[-1] + 30], np.arange(heard[0], heard[-1] + 30))
+    whole = join([np.arange(s, s + 30, dtype=np.float32) for s in starts], starts, 100)
+    np.testing.assert_allclose(joined[35:37], whole[35:37])
+
+
+def test_once_over_everything_covers_it():
+    assert stretch_starts(100, 30, views=1) == [0, 30, 60, 70]

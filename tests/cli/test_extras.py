@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from amr_model.cli import main as amr
 from clotho_long.audio.io import write_audio
 from clotho_long.core.extras import EXTRA_OF, describe_missing
 from tests.cli.nonsense import lines
+from tests.index import standin
 from tests.retrieval_builders import annotation, write_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
-MISSING = ("torch", "scipy", "transformers", "huggingface_hub", "gradio", "dask", "distributed")
+MISSING = ("torch", "scipy", "transformers", "huggingface_hub", "gradio", "dask", "distributed", "lancedb")
 
 
 def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -64,6 +67,20 @@ def test_what_needs_an_extra_says_how_to_get_it(place: Path) -> None:
         (line,) = done.stderr.splitlines()
         assert line.startswith("error: "), line
         assert line.endswith(f"install it with pip install '.[{extra}]'"), line
+
+
+def test_an_index_with_vectors_says_in_time_what_it_needs(place: Path, monkeypatch, tmp_path: Path) -> None:
+    """Before anything is heard; an encoder without a shared space needs no vector store."""
+    standin.install(monkeypatch)
+    monkeypatch.setitem(sys.modules, "lancedb", None)
+    words = ["index", str(place / "a.wav"), "--jobs", "1", "--out", str(tmp_path / "index")]
+    done = CliRunner().invoke(amr, [*words, "--encoder", standin.NAME])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: needs lancedb, which is not installed; install it with pip install '.[search]'\n"
+    )
+    assert not (tmp_path / "index").exists()
+    assert CliRunner().invoke(amr, [*words, "--encoder", "logmel"]).exit_code == 0
 
 
 def test_every_extra_that_is_named_exists() -> None:

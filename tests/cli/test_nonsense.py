@@ -63,6 +63,17 @@ def place(tmp_path_factory) -> Iterator[Path]:
     answer = {"qid": "q1", "query": "a dog barks", "vid": "r1", "pred_relevant_windows": [[2, 5, 0.9]]}
     (root / "answers.jsonl").write_text(lines(answer))
     (root / "corpus").mkdir()
+    heard = [
+        "index",
+        str(root / "sound.wav"),
+        "--out",
+        str(root / "heard"),
+        "--encoder",
+        "logmel",
+        "--jobs",
+        "1",
+    ]
+    assert CliRunner().invoke(amr, heard).exit_code == 0
     write_files(root / "broken")
     with contextlib.chdir(root) if hasattr(contextlib, "chdir") else _inside(root):
         yield root
@@ -122,6 +133,8 @@ def base(name: str, root: Path, port: int) -> list[object]:
         "compare": ["answers.jsonl", "answers.jsonl", "--annotations", "text/train.jsonl"],
         "submit": ["--checkpoint", "good.pt", *asked, "--out", "new.jsonl"],
         "predict": ["sound.wav", "--query", "a dog", "--checkpoint", "good.pt", "--encoder", "logmel"],
+        "index": ["sound.wav", "--out", "new", "--encoder", "logmel", "--jobs", 1],
+        "search": ["heard", "--query", "a dog", "--jobs", 1],
         "convert": ["good.pt", "--out", "new.pt"],
         "serve": ["--checkpoint", "good.pt", "--port", port],
         "ablate": ["--pretrain", "corpus", "--finetune", "corpus", "--out", "new"],
@@ -226,6 +239,9 @@ SLOTS = {
         "--weights",
         "FILE",
     ),
+    "searched": (amr, "search", "heard", "--query", "x", "--checkpoint", "FILE"),
+    "like": (amr, "search", "heard", "--jobs", "1", "--like", "FILE"),
+    "collection": (amr, "search", "FILE", "--query", "x"),
     "demo": (demo.main, "--out", "new", "--until", "x", "--config", "FILE"),
     "ablation": (ablation.main, "--out", "new", "--until", "x", "--config", "FILE"),
     "retrieval": (pretrain_finetune.main, "--out", "new", "--until", "x", "--config", "FILE"),

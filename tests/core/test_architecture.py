@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "amr_model.data": {"amr_model", *CORPUS_SIDE},
     "amr_model.scoring": {"amr_model", "clotho_long.core"},
     "amr_model.answer": {"amr_model", "amr_model.data", "clotho_long.audio", *CORPUS_SIDE},
+    "amr_model.index": {"amr_model", "amr_model.answer", "clotho_long.audio", *CORPUS_SIDE},
     "amr_model.learn": {
         "amr_model",
         "amr_model.answer",
@@ -98,3 +99,12 @@ def test_only_the_audio_package_opens_sound_files() -> None:
         }
         if not module.startswith("clotho_long.audio.") and module != "pipelines.synthetic":
             assert not names & {"soundfile", "av", "soxr"}, module
+
+
+def test_one_module_knows_where_vectors_are_kept() -> None:
+    for module, path in modules():
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+        if module != "amr_model.index.vectors":
+            assert not {name.split(".")[0] for name in names} & {"lancedb", "pyarrow"}, module

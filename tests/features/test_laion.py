@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from clotho_long.core.errors import ConfigError, FeatureError
+from clotho_long.features.encoder import shared_space
 from clotho_long.features.encoders.laion import load_laion
 
 transformers = pytest.importorskip("transformers")
@@ -76,3 +77,22 @@ def test_absent_models_and_other_precisions_are_refused(tmp_path):
         load_laion(tmp_path, "cpu")
     with pytest.raises(ConfigError, match=r"laion-clap has no precision 'bf16'"):
         load_laion(tmp_path, "cpu", "bf16")
+
+
+def test_the_shared_space_is_the_model_s_own(folder):
+    encoder = load_laion(folder, "cpu")
+    windows = np.random.default_rng(1).uniform(-0.5, 0.5, (2, encoder.window_samples)).astype(np.float32)
+    texts = ["rain", "a dog barks"]
+    space = shared_space(encoder)
+    tokens = encoder._tokenizer(texts[1], return_tensors="pt")
+    pictures = encoder._spectrogram(
+        list(windows), sampling_rate=48000, truncation="rand_trunc", padding="repeatpad", return_tensors="pt"
+    )
+    with torch.inference_mode():
+        sound = encoder._model.get_audio_features(input_features=pictures["input_features"].float())
+        text = encoder._model.get_text_features(**tokens)
+    vectors = space.project_rows(encoder.encode_windows(windows))
+    np.testing.assert_allclose(vectors, sound.numpy(), atol=1e-6)
+    words = space.project_texts(encoder.encode_texts(texts))
+    assert words.shape == (2, space.dim)
+    np.testing.assert_allclose(words[1], text[0].numpy(), atol=1e-6)

@@ -21,9 +21,10 @@ from amr_model.data.sets import RetrievalSet
 from amr_model.errors import TrainingError
 from amr_model.learn.curves import Curves
 from amr_model.learn.interruptions import Stopped, held_signals
-from amr_model.learn.runs import BEST, LAST, OWNER, RECORD, locked
+from amr_model.learn.runs import BEST, LAST, RECORD, locked
 from amr_model.learn.train import Trained, train
 from clotho_long.core.errors import ManifestError
+from clotho_long.core.locks import OWNER
 from tests.model.builders import make_set, small
 from tests.retrieval_builders import annotation, write_corpus
 

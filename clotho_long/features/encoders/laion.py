@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from clotho_long.core.devices import find_device
 from clotho_long.core.errors import ConfigError, FeatureError
@@ -72,6 +73,39 @@ class LaionEncoder:
             hidden = self._model.text_model(**tokens.to(self.device)).last_hidden_state
             states.append(hidden[0].cpu().numpy())
         return states
+
+    def shared_space(self) -> LaionSpace:
+        """The joint space of the model's training."""
+        return LaionSpace(self._model, self.device)
+
+
+class LaionSpace:
+    """Implements `clotho_long.features.encoder.SharedSpace`: what `ClapModel` does after its two towers."""
+
+    def __init__(self, model: Any, device: torch.device) -> None:
+        self._model, self._device = model, device
+        self.dim = int(model.config.projection_dim)
+
+    @torch.inference_mode()
+    def project_rows(self, rows: Matrix) -> Matrix:
+        """[window, encoder.dim] -> [window, dim], each of unit length."""
+        pooled = torch.from_numpy(rows.astype(np.float32)).to(self._device)
+        return self._unit(self._model.audio_projection(pooled))
+
+    @torch.inference_mode()
+    def project_texts(self, states: Sequence[Matrix]) -> Matrix:
+        """[token, ...] of each text -> [text, dim], each of unit length."""
+        vectors = [np.empty((0, self.dim), np.float32)]
+        for state in states:
+            tokens = torch.from_numpy(state)[None].to(self._device)
+            pooled = self._model.text_model.pooler(tokens)
+            vectors.append(self._unit(self._model.text_projection(pooled)))
+        return np.concatenate(vectors)
+
+    @staticmethod
+    def _unit(vectors: torch.Tensor) -> Matrix:
+        unit: Matrix = F.normalize(vectors, dim=-1).cpu().numpy()
+        return unit
 
 
 def load_laion(weights: Path | None = None, device: str = "auto", precision: str = "float32") -> LaionEncoder:

@@ -24,6 +24,7 @@ from clotho_long.features.encoders.msclap.audio import AudioTower
 from clotho_long.features.encoders.msclap.front_end import WINDOW_SAMPLES
 from clotho_long.features.encoders.msclap.linear import can_pack
 from clotho_long.features.encoders.msclap.native import NativeTower, load_kernel
+from clotho_long.features.encoders.msclap.space import MsClapSpace
 from clotho_long.features.encoders.msclap.text import TOKENIZER_FOLDER, TextTower, load_tokenizer
 from clotho_long.features.encoders.msclap.weights import Weights, find_weights, read_weights
 
@@ -89,6 +90,11 @@ class MsClapEncoder:
         """One [token, 768] float32 matrix for each text: GPT-2's states, the end of text included."""
         with _matrix_precision(self._precision):
             return self._text.encode(texts)
+
+    def shared_space(self) -> MsClapSpace | None:
+        """The space of CLAP's training; None if the weights file was made without the projections."""
+        audio, text = self._weights.audio_projection, self._weights.text_projection
+        return MsClapSpace(audio, text) if audio and text else None
 
     @cached_property
     def _audio(self) -> AudioTower | NativeTower:

@@ -31,8 +31,10 @@ from clotho_long.features.encoders.msclap.layout import (
 
 HUB_REPOSITORY = "microsoft/msclap"
 HUB_FILE = "CLAP_weights_2023.pth"
+SHARED_DIM = 1024
 AUDIO_PREFIX = "audio_encoder.base.htsat."
 TEXT_PREFIX = "caption_encoder.base."
+AUDIO_PROJECTION, TEXT_PROJECTION = "audio_encoder.projection.", "caption_encoder.projection."
 
 # Published with the weights, but no part of the two embeddings that we compute.
 UNUSED = (
@@ -66,6 +68,8 @@ class Weights:
     sha256: str
     audio: dict[str, torch.Tensor]
     text: dict[str, torch.Tensor]
+    audio_projection: dict[str, torch.Tensor]  # into the space that both share; empty where the file has none
+    text_projection: dict[str, torch.Tensor]
     unused: tuple[str, ...]  # keys of the file that neither tower needs
 
 
@@ -115,6 +119,8 @@ def read_weights(path: Path) -> Weights:
         sha256=_sha256(path),
         audio={key: state[AUDIO_PREFIX + key].float() for key in audio_shapes()},
         text={key: state[TEXT_PREFIX + key].float() for key in text_shapes()},
+        audio_projection=_projection(state, AUDIO_PROJECTION, path),
+        text_projection=_projection(state, TEXT_PROJECTION, path),
         unused=tuple(sorted(key for key in surplus if not _matches(key, CONSTANTS))),
     )
 
@@ -172,6 +178,35 @@ def text_shapes() -> dict[str, tuple[int, ...]]:
         ):
             shapes |= {f"{block}.{name}.weight": (rows, columns), f"{block}.{name}.bias": (columns,)}
     return {**shapes, **_norm("ln_f", 768)}
+
+
+def projection_shapes() -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the weights of either projection."""
+    return {
+        "linear1.weight": (SHARED_DIM, 768),
+        "linear2.weight": (SHARED_DIM, SHARED_DIM),
+        **_norm("layer_norm", SHARED_DIM),
+    }
+
+
+def _projection(state: State, prefix: str, path: Path) -> dict[str, torch.Tensor]:
+    """One projection's weights; empty if the file was made without them, which features do not need.
+
+    Raises:
+        FeatureError: some are there and others are not, or they have another shape.
+    """
+    expected = projection_shapes()
+    present = {key for key in expected if prefix + key in state}
+    if not present:
+        return {}
+    _refuse(path, "lacks", [prefix + key for key in expected if key not in present])
+    misshapen = [
+        f"{prefix}{key} {tuple(state[prefix + key].shape)} instead of {shape}"
+        for key, shape in expected.items()
+        if tuple(state[prefix + key].shape) != shape
+    ]
+    _refuse(path, "holds misshapen", misshapen)
+    return {key: state[prefix + key].float() for key in expected}
 
 
 def _linear(name: str, *shape: int) -> dict[str, tuple[int, ...]]:

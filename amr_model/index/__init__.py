@@ -1,0 +1,1 @@
+"""A collection of recordings that was heard once and can be asked anything."""
