@@ -169,12 +169,16 @@ class TargetConfig:
     sim_windows: Literal["all", "first"] = "all"  # first: truncated after float32 rounding, as the reference
     # distinct: the next item with another recording and another caption; next: the next item, whatever it is
     neg_pair: Literal["distinct", "next"] = "distinct"
+    # Of an epoch's queries, how many are asked of another recording, which does not hold them: other ones in
+    # each epoch. The report's systems learn only from recordings that hold what is asked for.
+    absent_share: float = 0.0
 
     def __post_init__(self) -> None:
         _require(bool(self.encoder.strip()), "encoder must be named")
         require_range(self, ("clip_s",), above=True, high=MAX_SECONDS)
         require_range(self, ("min_length_s",), high=MAX_SECONDS)
         require_range(self, ("audio_max", "stretch_rows", "text_max", "max_windows"), low=1)
+        require_range(self, ("absent_share",), high=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
