@@ -29,6 +29,7 @@ import pandas as pd
 import torch
 
 from amr_model.answer.calibrate import calibrate
+from amr_model.answer.readout import ReadoutConfig, read_out
 from amr_model.answer.run import Asker, Found, as_predictions
 from amr_model.checkpoint import load_model
 from amr_model.config import ExperimentConfig, system
@@ -49,10 +50,13 @@ KEPT = "read_out.json"
 SHORT = "R1@0.7, <= 3 s"
 ROC = "ROC presence"
 FIGURES = ("R1@0.5", "R1@0.7", "mAP", SHORT, ROC)
+# What is known without any fitting: runs of the curve above half of its maximum, scored by their mean.
+HALF = ReadoutConfig(smooth_rows=1, relative=(0.5,), close_gap_rows=0)
+PLAIN, AT_HALF = "curve, plain", "curve, half of its maximum"
 # by who answers: the setting, and whether the curve is calibrated
 ANSWERERS: dict[str, tuple[str, bool]] = {
     "decoder": ("decoder", False),
-    "curve, plain": ("curve", False),
+    PLAIN: ("curve", False),
     "curve, calibrated": ("curve", True),
     "both, calibrated": ("both", True),
 }
@@ -93,7 +97,10 @@ def of_run(corpus: Path, run: Path) -> Values:
         asker = Asker(network=network, config=override(config, [f"inference.readout={readout}"]), device=CPU)
         if calibrated:
             asker = dataclasses.replace(asker, calibration=calibrate(asker, valid, seed=config.train.seed))
-        result[name] = values_of(test, asker.answers(test), asker.answers(elsewhere))
+        present, absent = asker.answers(test), asker.answers(elsewhere)
+        result[name] = values_of(test, present, absent)
+        if name == PLAIN:
+            result[AT_HALF] = values_of(test, _at_half(present), _at_half(absent))
     write_json(run / KEPT, {"checkpoint": made_of, "values": result})
     return result
 
@@ -106,6 +113,12 @@ def values_of(test: RetrievalSet, present: list[Found], absent: list[Found]) -> 
     here, elsewhere = (np.array([sureness(found) for found in side]) for side in (present, absent))
     above = (here[:, None] > elsewhere).mean(axis=1) + 0.5 * (here[:, None] == elsewhere).mean(axis=1)
     return {**values, ROC: above.tolist()}
+
+
+def _at_half(found: list[Found]) -> list[Found]:
+    """The same curves, read so."""
+    moments = read_out([one.curve for one in found], HALF, row_s=1.0)
+    return [dataclasses.replace(one, moments=theirs) for one, theirs in zip(found, moments, strict=True)]
 
 
 def sureness(found: Found) -> float:
