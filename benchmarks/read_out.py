@@ -9,7 +9,8 @@ run), DIR/read_out.md (means over seeds, and differences to S8). What is known o
 
 A cell is the mean over seeds [lowest and highest seed] (95 % interval). The interval is the project's
 bootstrap over queries of each query's mean over the seeds: it says what other queries would change, the seeds
-in brackets what another training would. The area under the ROC curve is the mean over test queries of the
+in brackets what another training would. `all seeds` are the runs of a system together: their calibrated
+logits averaged, and the average calibrated anew. The area under the ROC curve is the mean over test queries of the
 share of absent ones (the same queries, each asked of another recording) that score lower: resampled alike,
 the absent ones fixed.
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -28,8 +29,10 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from amr_model.answer.calibrate import calibrate
-from amr_model.answer.readout import ReadoutConfig, read_out
+from amr_model.answer.calibrate import calibrate, fit
+from amr_model.answer.calibrate import known as known_of
+from amr_model.answer.calibration import presence_of
+from amr_model.answer.readout import Curve, ReadoutConfig, read_out
 from amr_model.answer.run import Asker, Found, as_predictions
 from amr_model.checkpoint import load_model
 from amr_model.config import ExperimentConfig, system
@@ -64,12 +67,16 @@ ANSWERERS: dict[str, tuple[str, bool]] = {
 
 @click.command()
 @click.argument("corpus", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--together", multiple=True, metavar="SYSTEM", help="Also all seeds of it together.")
 @click.option("--threads", default=1, show_default=True)
-def main(corpus: Path, threads: int) -> None:
+def main(corpus: Path, together: tuple[str, ...], threads: int) -> None:
     """Answer with every run in every way, and print the tables."""
     torch.set_num_threads(threads)
     runs = sorted(file.parent for file in (corpus / "runs").glob(f"*-seed*/{BEST}"))
     known = {run.name: of_run(corpus, run) for run in runs if (run / "predictions-test.jsonl").exists()}
+    for name in together:
+        members = [run for run in runs if run.name in known and run.name.startswith(f"{name}-seed")]
+        known[f"{name}, all seeds-seed{len(members)}"] = of_all(corpus, members)
     short = np.array([is_short(query) for query in read_annotations(corpus / "text" / "test.jsonl")])
     text = write_tables(corpus, known, short)
     click.echo(text)
@@ -84,17 +91,11 @@ def of_run(corpus: Path, run: Path) -> Values:
         if kept["checkpoint"] == made_of:
             values: Values = kept["values"]
             return values
-    network, config = load_model(checkpoint, CPU)
-    config = noting_stretch(config, corpus)
-    valid, test = (
-        RetrievalSet.load(corpus / "text" / f"{split}.jsonl", corpus / "features", config)
-        for split in ("valid", "test")
-    )
-    elsewhere = test.asked_elsewhere(generator(0, "absent"))
-    assert elsewhere is not None  # the benchmark's corpus has many recordings
+    opened, valid, test, elsewhere = _opened(corpus, run)
+    config = opened.config
     result: Values = {}
     for name, (readout, calibrated) in ANSWERERS.items():
-        asker = Asker(network=network, config=override(config, [f"inference.readout={readout}"]), device=CPU)
+        asker = dataclasses.replace(opened, config=override(config, [f"inference.readout={readout}"]))
         if calibrated:
             asker = dataclasses.replace(asker, calibration=calibrate(asker, valid, seed=config.train.seed))
         present, absent = asker.answers(test), asker.answers(elsewhere)
@@ -103,6 +104,51 @@ def of_run(corpus: Path, run: Path) -> Values:
             result[AT_HALF] = values_of(test, _at_half(present), _at_half(absent))
     write_json(run / KEPT, {"checkpoint": made_of, "values": result})
     return result
+
+
+def of_all(corpus: Path, runs: Sequence[Path]) -> Values:
+    """What the mean of several runs' curves makes of the test queries, once it is calibrated."""
+    sides: dict[str, list[list[Curve]]] = {"valid": [], "absent": [], "test": [], "elsewhere": []}
+    for run in runs:
+        asker, valid, test, elsewhere = _opened(corpus, run)
+        asker = dataclasses.replace(asker, config=override(asker.config, ["inference.readout=curve"]))
+        absent = valid.asked_elsewhere(generator(0, "absent"))
+        assert absent is not None  # the benchmark's corpus has many recordings
+        fitted = calibrate(asker, valid, seed=0).readout
+        for name, data in zip(sides, (valid, absent, test, elsewhere), strict=True):
+            curves = [found.curve for found in asker.answers(data)]
+            sides[name].append([(curve - fitted.shift) / fitted.temperature for curve in curves])
+    mean = {
+        name: [np.mean(curves, axis=0) for curves in zip(*of_runs, strict=True)]
+        for name, of_runs in sides.items()
+    }
+    queries = [*valid.queries, *absent.queries]
+    found = [Found(moments=(), curve=curve) for curve in (*mean["valid"], *mean["absent"])]
+    calibration = fit(known_of(queries, found, row_s=1.0))
+    answers = []
+    for name in ("test", "elsewhere"):
+        moments = read_out(mean[name], calibration.readout, row_s=1.0)
+        presence = presence_of(mean[name], calibration)
+        answers.append(
+            [
+                Found(moments=of_query, curve=curve, presence=held)
+                for of_query, curve, held in zip(moments, mean[name], presence, strict=True)
+            ]
+        )
+    return {"curve, calibrated": values_of(test, *answers)}
+
+
+def _opened(corpus: Path, run: Path) -> tuple[Asker, RetrievalSet, RetrievalSet, RetrievalSet]:
+    """The network of a run, and the queries: of validation, of test, and these asked elsewhere."""
+    network, config = load_model(run / BEST, CPU)
+    config = noting_stretch(config, corpus)
+    valid, test = (
+        RetrievalSet.load(corpus / "text" / f"{split}.jsonl", corpus / "features", config)
+        for split in ("valid", "test")
+    )
+    elsewhere = test.asked_elsewhere(generator(0, "absent"))
+    assert elsewhere is not None  # the benchmark's corpus has many recordings
+    return Asker(network=network, config=config, device=CPU), valid, test, elsewhere
 
 
 def values_of(test: RetrievalSet, present: list[Found], absent: list[Found]) -> dict[str, list[float]]:
@@ -189,11 +235,15 @@ def _differences(stacked: Mapping[tuple[str, str], Mapping[str, list[Floats]]]) 
             wins = sum(a.mean() > b.mean() for a, b in pairs)
             places = _places(figure)
             cells.append(
-                f"{mine.mean() / max(other.mean(), 1e-9):.2f}; {mine.mean() - other.mean():+.{places}f} "
+                f"{_ratio(mine.mean(), other.mean())}; {mine.mean() - other.mean():+.{places}f} "
                 f"({low:.{places}f} to {high:.{places}f}); {wins} of {len(pairs)}"
             )
         lines.append(f"| {name}, {answerer} | {' | '.join(cells)} |")
     return lines
+
+
+def _ratio(mine: float, other: float) -> str:
+    return f"{mine / other:.2f}" if other > 0 else "-"
 
 
 def _cell(figure: str, of_seeds: list[Floats]) -> str:
