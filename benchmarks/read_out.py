@@ -10,9 +10,9 @@ run), DIR/read_out.md (means over seeds, and differences to S8). What is known o
 A cell is the mean over seeds [lowest and highest seed] (95 % interval). The interval is the project's
 bootstrap over queries of each query's mean over the seeds: it says what other queries would change, the seeds
 in brackets what another training would. `all seeds` are the runs of a system together: their calibrated
-logits averaged, and the average calibrated anew. The area under the ROC curve is the mean over test queries of the
-share of absent ones (the same queries, each asked of another recording) that score lower: resampled alike,
-the absent ones fixed.
+logits averaged, and the average calibrated anew. The area under the ROC curve is the mean over test queries
+of the share of absent ones (the same queries, each asked of another recording) that score lower: resampled
+alike, the absent ones fixed.
 """
 
 from __future__ import annotations
