@@ -29,7 +29,10 @@ class Batch:
     text: Tensor  # [G, T, text_dim] float32
     text_mask: Tensor  # [G, T] bool
     negative_index: Tensor  # [B] int64: the text of G that is this item's negative, or NO_NEGATIVE
-    same_recording: Tensor  # [G, G] bool: the two items ask of one recording (True on the diagonal)
+    # [G, G] bool: the two items ask of one recording, or one asks of what the other's text is of (True on
+    # the diagonal)
+    same_recording: Tensor
+    absent: Tensor | None = None  # [G] bool: asked of a recording that does not hold it; None: no item is
     first: int = 0  # of G, the first item of B
     qids: tuple[str, ...] = ()
     recording_ids: tuple[str, ...] = ()

@@ -91,7 +91,7 @@ def main(checkpoint: Path, out: Path, minutes: float, chunk: int, places: int, j
                 text[query.qid],
                 network,
                 config,
-                num_windows=EVERYTHING,
+                num_moments=EVERYTHING,
             )
             moved = (ScoredMoment(a + shift, b + shift, score) for a, b, score in windows)
             middles_s = [(onset_s + offset_s) / 2 - shift for onset_s, offset_s, _ in moments]

@@ -128,7 +128,7 @@ def ask_all(
             if query.moments:
                 shortened = answerer(rows[cut:], whole.duration_s - cut, words)
                 again = found_again(answer, shortened, cut)
-            unique = dataclasses.replace(query, qid=f"{place}/{query.qid}")
+            unique = dataclasses.replace(query, qid=f"{place}-{query.qid}")
             asked.append(Asked(query=unique, answer=answer, found_again=again, took_s=took_s))
     return asked
 

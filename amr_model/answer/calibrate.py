@@ -52,6 +52,10 @@ LEVELS: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...] = (  # relative,
     ((0.5,), (0.1, 0.2, 0.3, 0.5, 0.7)),
     ((0.2, 0.35, 0.5, 0.65, 0.8), (0.1, 0.2, 0.3, 0.5, 0.7)),
 )
+PLAIN_LEVELS: tuple[tuple[float, ...], ...] = ((0.3, 0.5, 0.7), (0.5,))  # relative
+# Which statistics make the score. The mean alone keeps the order of the plain read-out, where the fit of all
+# of them is no better.
+SCORES: tuple[tuple[str, ...], ...] = (STATISTICS, ("mean",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +116,18 @@ def fit(known: Known) -> Calibration:
     plain = ReadoutConfig()
     temperature, shift = _scaling(known)
     scaled = dataclasses.replace(plain, temperature=temperature, shift=shift)
+    shapes = [
+        dataclasses.replace(scaled, smooth_rows=smooth_rows, relative=relative, absolute=absolute)
+        for smooth_rows, (relative, absolute) in itertools.product(SMOOTH_ROWS, LEVELS)
+    ]
+    # as the curve comes: its own scale can suit segments better than that of a probability
+    shapes += [
+        dataclasses.replace(plain, smooth_rows=smooth_rows, relative=relative)
+        for smooth_rows, relative in itertools.product(SMOOTH_ROWS, PLAIN_LEVELS)
+    ]
     best, best_fit = plain, -1.0
-    for smooth_rows, (relative, absolute) in itertools.product(SMOOTH_ROWS, LEVELS):
-        candidate = dataclasses.replace(scaled, smooth_rows=smooth_rows, relative=relative, absolute=absolute)
-        candidate = dataclasses.replace(candidate, weights=_score_weights(known, candidate))
+    for shape, names in itertools.product(shapes, SCORES):
+        candidate = dataclasses.replace(shape, weights=_score_weights(known, shape, names))
         goodness = float(first_ious(known, candidate)[known.holds].mean())
         if goodness > best_fit:
             best, best_fit = candidate, goodness
@@ -174,15 +186,17 @@ def _scaling(known: Known) -> tuple[float, float]:
     return float(1 / slope), float(-intercept / slope)
 
 
-def _score_weights(known: Known, readout: ReadoutConfig) -> ScoreWeights | None:
-    """Weights of the statistics; None if there is no candidate, or none is right."""
+def _score_weights(known: Known, readout: ReadoutConfig, names: Sequence[str]) -> ScoreWeights | None:
+    """Weights of the named statistics; None if there is no candidate, or none is right."""
     segments = _candidates(known, readout)
     right = (_segment_ious(known, segments) >= RIGHT_IOU).astype(np.float64)
     if not right.any():
         return None
     # every curve weighs the same, however many candidates it gave
     counts = np.bincount(segments.curve, minlength=len(known.curves))
-    intercept, slopes = logistic_fit(segments.statistics, right, 1.0 / counts[segments.curve])
+    used = [STATISTICS.index(name) for name in names]
+    slopes = np.zeros(len(STATISTICS))
+    intercept, slopes[used] = logistic_fit(segments.statistics[:, used], right, 1.0 / counts[segments.curve])
     weights = _weights(intercept, slopes)
     # the order stands; what is listed first is better than what was left out, so the level is fitted again
     listed = _read(known, dataclasses.replace(readout, weights=weights))

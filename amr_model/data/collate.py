@@ -18,6 +18,7 @@ def collate(
     *,
     negative_index: Tensor | None = None,
     same_recording: Tensor | None = None,
+    absent: Tensor | None = None,
     first: int = 0,
     qids: tuple[str, ...] = (),
     recording_ids: tuple[str, ...] = (),
@@ -25,8 +26,8 @@ def collate(
     """A batch of padded rows with their masks, [item, row, dim] and [item, row], as `padded` gives them.
 
     Args:
-        negative_index, same_recording: what only losses read; by default no item has a negative text, and
-            no two items ask of one recording.
+        negative_index, same_recording, absent: what only losses read; by default no item has a negative
+            text, no two items ask of one recording, and every recording is taken to hold its query.
         first: place of the first item among the texts, where several processes share a batch.
     """
     (rows, audio_mask), (tokens, text_mask) = audio, text
@@ -43,6 +44,7 @@ def collate(
         text_mask=text_mask,
         negative_index=negative_index,
         same_recording=same_recording,
+        absent=absent,
         first=first,
         qids=qids,
         recording_ids=recording_ids,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import itertools
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from amr_model.data.collate import collate
 from amr_model.data.corpora import Corpus, CorpusFiles, drawn_queries, joined
 from amr_model.data.rows import Indices, PaddedRows, Rows
 from amr_model.data.sources import Source
-from amr_model.data.targets import MomentCounts, TargetTable
+from amr_model.data.targets import MomentCounts, TargetTable, without_moments
 from amr_model.tensors import NO_NEGATIVE, Batch, Targets
 from clotho_long.core.annotations import read_annotations as read_annotations  # loads no torch where it is
 from clotho_long.core.errors import FeatureError, ManifestError
@@ -113,6 +115,9 @@ class RetrievalSet:
         self._recording_ids = tuple(dict.fromkeys(query.recording_id for query in queries))
         place = {recording_id: at for at, recording_id in enumerate(self._recording_ids)}
         self._recording = np.array([place[query.recording_id] for query in queries], dtype=np.int64)
+        self._home = self._recording  # where each text is of; an epoch may ask it of others
+        self._absent: npt.NDArray[np.bool_] | None = None  # [query] asked in vain; None: no one is
+        self._absent_share = config.targets.absent_share
         captions = [query.query.strip().lower() for query in queries]
         code = {caption: at for at, caption in enumerate(dict.fromkeys(captions))}
         self._caption = np.array([code[caption] for caption in captions], dtype=np.int64)
@@ -179,9 +184,43 @@ class RetrievalSet:
         """Queries that an epoch trains on, counted as often as they are drawn."""
         return sum(corpus.draws for corpus in self._corpora)
 
+    @functools.cached_property
+    def _holders(self) -> dict[int, list[int]]:
+        """Of each caption the recordings that it stands in, in order."""
+        pairs = sorted(set(zip(self._caption.tolist(), self._home.tolist(), strict=True)))
+        return {
+            caption: [place for _, place in group]
+            for caption, group in itertools.groupby(pairs, key=operator.itemgetter(0))
+        }
+
     def draw_targets(self, seed: int, epoch: int) -> Targets:
         """The targets of one epoch for all queries, on the device; `batch_targets` takes a batch's out."""
-        return self._table.draw(seed, epoch).to(self.device)
+        targets = self._table.draw(seed, epoch)
+        if self._absent is not None:
+            targets = without_moments(targets, self._absent)
+        return targets.to(self.device)
+
+    def in_epoch(self, seed: int, epoch: int) -> RetrievalSet:
+        """The set as an epoch learns from it: `targets.absent_share` of the queries are asked of another
+        recording, which does not hold them.
+
+        Who is asked where depends on (seed, epoch, qid) alone. A recording is taken to hold what its own
+        captions say, and nothing else.
+        """
+        if self._absent_share == 0:
+            return self
+        absent, uniforms = self._table.draw_absent(seed, epoch, self._absent_share)
+        recording, count = self._home.copy(), len(self._recording_ids)
+        for index in np.flatnonzero(absent).tolist():
+            holders = self._holders[int(self._caption[index])]
+            free = count - len(holders)
+            absent[index] = free > 0  # a caption of every recording is absent from none
+            if free > 0:
+                recording[index] = _free_place(int(uniforms[index] * free), holders)
+        other = copy.copy(self)  # features and targets are shared
+        other._recording, other._absent = recording, absent
+        other.num_rows = self._audio.lengths[recording]
+        return other
 
     def epoch_batches(
         self, *, batch_size: int, seed: int, epoch: int, by_length: bool = False
@@ -219,8 +258,12 @@ class RetrievalSet:
         longest = int(self.num_rows[indices].max())
         audio = self._audio.gather(self._recording[mine], self.device, length=longest)
         text = self._text.gather(indices, self.device)
-        recording = self._recording[indices]
+        recording, home = self._recording[indices], self._home[indices]
         same_recording = recording[:, None] == recording
+        if self._absent is not None:  # nor is a recording another one to a text that is of it
+            asked_at_home = recording[:, None] == home
+            same_recording |= asked_at_home | asked_at_home.T | (home[:, None] == home)
+        absent = None if self._absent is None else torch.from_numpy(self._absent[indices]).to(self.device)
         caption = self._caption[indices]
         other = ~(same_recording | (caption[:, None] == caption))
         negative = negative_index(other) if self._distinct else (np.arange(len(indices)) + 1) % len(indices)
@@ -229,9 +272,10 @@ class RetrievalSet:
             text,
             negative_index=torch.from_numpy(negative[part]).to(self.device),
             same_recording=torch.from_numpy(same_recording).to(self.device),
+            absent=absent,
             first=part.indices(len(indices))[0],
             qids=tuple(self.queries[index].qid for index in mine),
-            recording_ids=tuple(self.queries[index].recording_id for index in mine),
+            recording_ids=tuple(self._recording_ids[place] for place in self._recording[mine]),
         )
 
     @property
@@ -253,18 +297,12 @@ class RetrievalSet:
         A recording is taken to hold what its own captions say, and nothing else. Captions that all other
         recordings share are left out; None if no query is left. To be answered, not to be trained on.
         """
-        holders: dict[int, set[int]] = {}
-        for caption, place in zip(self._caption.tolist(), self._recording.tolist(), strict=True):
-            holders.setdefault(caption, set()).add(place)
         kept, chosen = [], []
         for index, caption in enumerate(self._caption.tolist()):
-            free = len(self._recording_ids) - len(holders[caption])
+            free = len(self._recording_ids) - len(self._holders[caption])
             if free > 0:
-                place = int(rng.integers(free))
-                for taken in sorted(holders[caption]):
-                    place += place >= taken
                 kept.append(index)
-                chosen.append(place)
+                chosen.append(_free_place(int(rng.integers(free)), self._holders[caption]))
         if not kept:
             return None
         duration = {query.recording_id: query.duration_s for query in self.queries}
@@ -275,6 +313,7 @@ class RetrievalSet:
             for index, name in zip(kept, names, strict=True)
         )
         other._recording, other._caption = np.array(chosen), self._caption[kept]
+        other._home = self._home[kept]
         other._text = self._text.taken(np.array(kept))
         other.num_rows = self._audio.lengths[other._recording]
         return other
@@ -337,6 +376,13 @@ def negative_index(other: npt.NDArray[np.bool_]) -> Indices:
     allowed = np.take_along_axis(other, following, axis=1)
     first = following[np.arange(size), allowed.argmax(axis=1)]
     return np.where(allowed.any(axis=1), first, NO_NEGATIVE)
+
+
+def _free_place(place: int, taken: Sequence[int]) -> int:
+    """The recording at `place` among those that are not `taken`, which are in order."""
+    for holder in taken:
+        place += place >= holder
+    return place
 
 
 def _open(files: CorpusFiles, config: ExperimentConfig) -> Corpus:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from amr_model.config import TargetConfig
 from amr_model.tensors import Targets
@@ -165,6 +166,12 @@ class TargetTable:
             similarity=torch.from_numpy(self._similarity.copy()),
         )
 
+    def draw_absent(self, seed: int, epoch: int, share: float) -> tuple[Labels, npt.NDArray[np.float64]]:
+        """Which queries of an epoch are asked in vain, each with probability `share`, and for each a number
+        in [0, 1) that says of which recording; by (seed, epoch, qid) as all draws."""
+        chosen, place = _uniforms(self._keys, seed, epoch, 2, stream="absent").T
+        return chosen < share, place
+
     def _fill(self, row: int, moments: Edges) -> None:
         """Write spans and labels of one query, `moments` being those in use."""
         num_rows, row_s = int(self._num_rows[row]), self._row_s
@@ -229,12 +236,29 @@ def _permutation(key: np.uint64, seed: int, epoch: int, count: int) -> npt.NDArr
     return np.argsort(uniforms, kind="stable")
 
 
-def _uniforms(keys: npt.NDArray[np.uint64], seed: int, epoch: int, count: int) -> npt.NDArray[np.float64]:
+def without_moments(targets: Targets, absent: Labels) -> Targets:
+    """The same targets where `absent` [query] queries are asked of recordings that do not hold them."""
+    rows = torch.from_numpy(absent)
+    cleared = {
+        field.name: getattr(targets, field.name).masked_fill(_over(rows, getattr(targets, field.name)), 0)
+        for field in dataclasses.fields(targets)
+    }
+    return Targets(**cleared)
+
+
+def _over(rows: Tensor, values: Tensor) -> Tensor:
+    """[query] as a mask of [query, ...]"""
+    return rows.reshape(-1, *[1] * (values.dim() - 1))
+
+
+def _uniforms(
+    keys: npt.NDArray[np.uint64], seed: int, epoch: int, count: int, *, stream: str = "targets"
+) -> npt.NDArray[np.float64]:
     """[query, count] numbers in [0, 1) from (seed, epoch, key) alone: SplitMix64 (Steele et al., 2014).
 
     A generator object for each query and epoch would cost more than the rest of the loading.
     """
-    scope = np.uint64(_key(f"targets\x1f{seed}\x1f{epoch}"))
+    scope = np.uint64(_key(f"{stream}\x1f{seed}\x1f{epoch}"))
     with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is meant
         state = _mixed(keys ^ scope)[:, None] + np.uint64(0x9E3779B97F4A7C15) * np.arange(
             1, count + 1, dtype=np.uint64

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,8 +62,9 @@ class Trainer:
         settings = self.config.train
         self.model.train()
         set_learning_rate(self.optimizer, self.config, epoch)
-        targets = self.data.draw_targets(settings.seed, epoch)
-        batches = self.data.epoch_batches(
+        data = self.data.in_epoch(settings.seed, epoch)
+        targets = data.draw_targets(settings.seed, epoch)
+        batches = data.epoch_batches(
             batch_size=settings.batch_size,
             seed=settings.seed,
             epoch=epoch,
@@ -72,7 +72,7 @@ class Trainer:
         )
         unread: tuple[Tensor, Any] | None = None
         for step in range(first_step, len(batches)):
-            values = self._step(batches[step], targets, epoch, step)
+            values = self._step(data, batches[step], targets, epoch, step)
             self._refuse_non_finite(unread, epoch)
             unread = (_on_its_way(values), batches[step])
             loss_sums = loss_sums + values
@@ -80,7 +80,7 @@ class Trainer:
                 self._refuse_non_finite((values, batches[step]), epoch)
             yield step + 1, loss_sums
 
-    def _step(self, indices: Indices, targets: Targets, epoch: int, step: int) -> Tensor:
+    def _step(self, data: RetrievalSet, indices: Indices, targets: Targets, epoch: int, step: int) -> Tensor:
         """One optimiser step on a global batch; returns the loss values of all of it."""
         settings = self.config.train
         # a batch that is too small to be shared is the first process's
@@ -92,7 +92,7 @@ class Trainer:
         if shared or self.processes.is_first:
             # around the backward pass as well, which holds two thirds of the products
             with matrix_products(settings.precision):
-                losses = self.losses(indices, targets, epoch, step, team)
+                losses = self.losses(data, indices, targets, epoch, step, team)
                 losses.total.backward()  # type: ignore[no-untyped-call]
             values = losses.values()
         values = self.processes.sum_gradients(self.model, values)
@@ -100,10 +100,18 @@ class Trainer:
         self.optimizer.step()
         return values
 
-    def losses(self, indices: Indices, targets: Targets, epoch: int, step: int, team: Processes) -> Losses:
+    def losses(
+        self,
+        data: RetrievalSet,
+        indices: Indices,
+        targets: Targets,
+        epoch: int,
+        step: int,
+        team: Processes,
+    ) -> Losses:
         """What our part of a global batch costs, as a share of what all of it costs."""
         model, device, part = self.config.model, self.data.device, team.part(len(indices))
-        batch = self.data.batch(indices, part)
+        batch = data.batch(indices, part)
         uniforms = self._boundary_uniforms(len(indices), epoch, step)
         choose = model.negatives != "roll" and epoch >= model.negatives_from_epoch
         with mixed_precision(device, self.config.train.precision):
@@ -115,7 +123,7 @@ class Trainer:
             )
         return self.criterion(
             outputs,
-            self.data.batch_targets(targets, indices, part),
+            data.batch_targets(targets, indices, part),
             batch,
             None if uniforms is None else uniforms[part].to(device, non_blocking=True),
             total=team.total,
@@ -128,15 +136,14 @@ class Trainer:
         Always the same batches and draws, so that epochs can be compared; the model in evaluation mode.
         """
         settings, alone = self.config.train, Processes()
-        other = dataclasses.replace(self, data=data, processes=alone)
-        other.model.eval()
+        self.model.eval()
         targets = data.draw_targets(settings.seed, 0)
         batches = data.epoch_batches(batch_size=settings.batch_size, seed=settings.seed, epoch=0)
         sums = torch.zeros(len(self.loss_names), device=data.device)
         for step, indices in enumerate(batches):
             between()
             with matrix_products(settings.precision):
-                sums += other.losses(indices, targets, 0, step, alone).values()
+                sums += self.losses(data, indices, targets, 0, step, alone).values()
         return dict(zip(self.loss_names, (sums / len(batches)).tolist(), strict=True))
 
     def _boundary_uniforms(self, size: int, epoch: int, step: int) -> Tensor | None:

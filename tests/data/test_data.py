@@ -352,6 +352,105 @@ def test_queries_asked_elsewhere_are_asked_where_their_caption_is_not_heard():
     assert data.queries[0].moments, "the set itself is as it was"
 
 
+CAPTIONS = ["a dog", "A dog ", "rain", "rain", "a bell", "wind"]
+PLACES = ["r0", "r1", "r1", "r2", "r2", "r3"]
+
+
+def make_absent_set(share: float, *, order: tuple[int, ...] = (0, 1, 2, 3, 4, 5)) -> RetrievalSet:
+    """Queries of four recordings, of which two pairs share a caption."""
+    queries = [
+        make_query(
+            f"q{at}",
+            [[1, 3]],
+            query=CAPTIONS[at],
+            recording_id=PLACES[at],
+            duration_s=5.0 + int(PLACES[at][1]),
+        )
+        for at in order
+    ]
+    audio = {f"r{at}": make_features(5 + at, seed=at) for at in range(4)}
+    text = {f"q{at}": make_features(2 + at, seed=10 + at) for at in range(6)}
+    return RetrievalSet(queries, audio, text, make_config(absent_share=share))
+
+
+def drawn(data: RetrievalSet, epoch: int) -> dict[str, tuple[str, bool]]:
+    """Where each query is asked in an epoch, and whether in vain."""
+    batch = data.in_epoch(3, epoch).batch(np.arange(len(data)))
+    assert batch.absent is not None
+    return dict(zip(batch.qids, zip(batch.recording_ids, batch.absent.tolist(), strict=True), strict=True))
+
+
+def test_absent_queries_are_asked_where_their_caption_does_not_stand():
+    data, asked = make_absent_set(1.0), []
+    for epoch in range(30):
+        view = data.in_epoch(3, epoch)
+        batch, targets = view.batch(np.arange(6)), view.draw_targets(3, epoch)
+        assert batch.absent.all()
+        for caption, place in zip(CAPTIONS, batch.recording_ids, strict=True):
+            holders = {
+                p
+                for c, p in zip(CAPTIONS, PLACES, strict=True)
+                if c.strip().lower() == caption.strip().lower()
+            }
+            assert place not in holders
+        assert batch.audio_mask.sum(dim=1).tolist() == [5 + int(place[1]) for place in batch.recording_ids]
+        assert not targets.spans_mask.any()
+        assert not targets.saliency.any()
+        assert not targets.saliency_pairs_mask.any()
+        assert not targets.similarity.any()
+        cut = view.batch_targets(targets, np.arange(6))
+        assert cut.saliency.shape[1] == batch.audio.shape[1]
+        asked.append(batch.recording_ids)
+    assert {row[4] for row in asked} == {"r0", "r1", "r3"}, "every recording without the bell has its turn"
+    assert data.batch(np.arange(6)).recording_ids == tuple(PLACES), "the set itself is as it was"
+
+
+def test_a_share_of_the_queries_is_absent_and_other_ones_in_each_epoch():
+    data = make_absent_set(0.4)
+    shares = np.array([[absent for _, absent in drawn(data, epoch).values()] for epoch in range(200)])
+    assert shares.mean() == pytest.approx(0.4, abs=0.05)
+    assert 0 < shares.mean(axis=0).min() < shares.mean(axis=0).max() < 1
+    view = data.in_epoch(3, 0)
+    absent, targets = view.batch(np.arange(6)).absent, view.draw_targets(3, 0)
+    own = data.draw_targets(3, 0)
+    assert absent.any()
+    assert not absent.all()
+    for name in ("spans_cxw", "saliency", "similarity", "saliency_positives"):
+        assert torch.equal(getattr(targets, name)[~absent], getattr(own, name)[~absent]), name
+
+
+def test_who_is_absent_depends_on_neither_the_order_nor_the_batch():
+    data, other = make_absent_set(0.5), make_absent_set(0.5, order=(0, 1, 3, 2, 4, 5))
+    for epoch in range(10):
+        whole = drawn(data, epoch)
+        assert whole == drawn(other, epoch)
+        view = data.in_epoch(3, epoch)
+        for index in range(6):
+            batch = view.batch(np.array([index]))
+            assert (batch.recording_ids[0], bool(batch.absent[0])) == whole[f"q{index}"]
+
+
+def test_what_a_recording_holds_is_no_negative_of_it_although_it_is_asked_elsewhere():
+    data = make_absent_set(0.5)
+    for epoch in range(30):
+        batch = data.in_epoch(3, epoch).batch(np.arange(6))
+        for item, negative in enumerate(batch.negative_index.tolist()):
+            place = batch.recording_ids[item]
+            if negative >= 0:
+                assert PLACES[negative] != place
+                assert batch.recording_ids[negative] != place
+                assert CAPTIONS[negative].strip().lower() != CAPTIONS[item].strip().lower()
+            for other in range(6):
+                if PLACES[other] == place:
+                    assert batch.same_recording[item, other]
+
+
+def test_without_a_share_a_set_trains_as_it_is():
+    data = make_absent_set(0.0)
+    assert data.in_epoch(3, 0) is data
+    assert data.batch(np.arange(6)).absent is None
+
+
 def test_a_set_of_one_recording_has_no_elsewhere():
     data = RetrievalSet([make_query()], {"r1": make_features(9)}, {"q1": make_features(3)}, make_config())
     assert data.asked_elsewhere(np.random.default_rng(0)) is None

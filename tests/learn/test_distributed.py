@@ -29,7 +29,13 @@ ODD = (
     *("model.negatives=hard", "model.negatives_from_epoch=1", "model.padding=reference"),
     *("targets.saliency_pairs=all", "train.batching=length"),
 )
-CASES: dict[str, tuple[str, ...]] = {"S1": (), "S8": (), "S8 otherwise": ODD}
+CASES: dict[str, tuple[str, ...]] = {
+    "S1": (),
+    "S8": (),
+    "S8 otherwise": ODD,
+    "S9": (),
+    "S9 absent": ("targets.absent_share=0.4", "loss.similarity=0.5"),
+}
 
 
 def steps(case: str, mine: Processes) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:

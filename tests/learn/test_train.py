@@ -58,11 +58,14 @@ def noting_stretch(config: ExperimentConfig) -> ExperimentConfig:
 
 
 @settings(max_examples=4, deadline=None)
-@given(stops=st.lists(st.integers(1, 4), min_size=1, max_size=2), name=st.sampled_from(["S1", "S8"]))
+@given(
+    stops=st.lists(st.integers(1, 4), min_size=1, max_size=2),
+    chosen=st.sampled_from([("S1",), ("S8",), ("S9", "targets.absent_share=0.4")]),
+)
 def test_a_run_stopped_anywhere_and_resumed_is_the_run_never_stopped(
-    tmp_path_factory: pytest.TempPathFactory, stops: list[int], name: str
+    tmp_path_factory: pytest.TempPathFactory, stops: list[int], chosen: tuple[str, ...]
 ) -> None:
-    config, folder = small(name, *FAST), tmp_path_factory.mktemp("runs")
+    config, folder = small(*chosen, *FAST), tmp_path_factory.mktemp("runs")
     whole = run(config, folder / "whole")
     for place, stop in enumerate(stops):
         with pytest.raises(Killed):

@@ -15,7 +15,8 @@ from amr_model.tensors import Batch, Outputs, Targets
 def global_term(outputs: Outputs, batch: Batch, config: LossConfig) -> Tensor:
     """Symmetric contrastive loss over the batch: cross entropy of each item's own text, and audio.
 
-    The mean over B items, each contrasted with all G.
+    The mean over B items, each contrasted with all G. One that is asked of a recording which does not hold it
+    is contrasted with and has nothing to be close to: it costs nothing of its own.
     """
     assert outputs.sim_global is not None  # computed with for_loss by a model with refinement
     scores = config.sim_scale * outputs.sim_global
@@ -23,7 +24,10 @@ def global_term(outputs: Outputs, batch: Batch, config: LossConfig) -> Tensor:
         own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
         scores = scores.masked_fill(batch.same_recording & ~own, float("-inf"))
     by_audio, by_text = scores.log_softmax(dim=1).diagonal(), scores.T.log_softmax(dim=1).diagonal()
-    return -(by_audio + by_text)[batch.own].mean() / 2
+    cost = -(by_audio + by_text)
+    if batch.absent is not None:
+        cost = cost.masked_fill(batch.absent, 0.0)
+    return cost[batch.own].mean() / 2
 
 
 def local_term(outputs: Outputs, targets: Targets, batch: Batch, config: LossConfig) -> Tensor:
