@@ -28,18 +28,25 @@ MAY_IMPORT = {
         "clotho_long.features",
         "clotho_long.corpus",
     },
-    # public networks are the papers' with other parts: public knows model, which knows nothing of it
+    # Public networks are the papers' with other parts: public knows model, which knows nothing of it. Other
+    # rooms take from public what settings ask for: a network, or public labels, losses and rankings.
     "amr_model.public": {"amr_model", "amr_model.model", "clotho_long.core"},
     "amr_model.model": {"amr_model", "clotho_long.core"},
-    "amr_model.data": {"amr_model", *CORPUS_SIDE},
+    "amr_model.data": {"amr_model", "amr_model.public", *CORPUS_SIDE},
     "amr_model.scoring": {"amr_model", "clotho_long.core"},
-    "amr_model.answer": {"amr_model", "amr_model.data", "clotho_long.audio", *CORPUS_SIDE},
+    "amr_model.answer": {
+        "amr_model",
+        "amr_model.data",
+        "amr_model.public",
+        "clotho_long.audio",
+        *CORPUS_SIDE,
+    },
     "amr_model.learn": {
         "amr_model",
         "amr_model.answer",
         "amr_model.data",
         "amr_model.model",
-        "amr_model.public",  # for the one function that builds a network
+        "amr_model.public",
         "amr_model.scoring",
         "clotho_long.core",
     },
