@@ -19,6 +19,7 @@ from amr_model.answer.calibration import Calibration
 from amr_model.config import ExperimentConfig
 from amr_model.errors import TrainingError
 from amr_model.model import MomentRetriever
+from amr_model.public.networks import network_of
 from amr_model.public.reader import read_foreign
 from amr_model.public.renaming import CrossMask, convert_foreign
 from clotho_long.core.errors import ConfigError
@@ -162,9 +163,9 @@ def build_model(checkpoint: Checkpoint, *, where: object) -> MomentRetriever:
         TrainingError: they are not.
     """
     with torch.device("meta"):  # shapes without memory: settings may ask for more than there is
-        sizes = MomentRetriever(checkpoint.config.model)
+        sizes = network_of(checkpoint.config.model)
     _check_shapes(sizes, checkpoint.model, where)
-    model = MomentRetriever(checkpoint.config.model)
+    model = network_of(checkpoint.config.model)
     load_weights(model, checkpoint.model, where=where)
     return model
 
@@ -233,7 +234,7 @@ def check_init(
     """
     checkpoint = load_checkpoint(init, cross_mask=cross_mask)
     with torch.device("meta"):
-        model = MomentRetriever(config.model)
+        model = network_of(config.model)
     _shared(model, checkpoint.model, init)
     ours, theirs = to_plain(config), to_plain(checkpoint.config)
     return {

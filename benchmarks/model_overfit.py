@@ -20,7 +20,7 @@ from amr_model.config import ExperimentConfig, system
 from amr_model.data.sets import RetrievalSet, read_annotations
 from amr_model.learn.distributed import Processes
 from amr_model.learn.engine import Trainer, validate
-from amr_model.model import MomentRetriever
+from amr_model.public.networks import network_of
 from clotho_long.core.records import Query
 from clotho_long.core.settings import override
 
@@ -49,7 +49,7 @@ def simulate(queries: list[Query], config: ExperimentConfig, *, seed: int = 0) -
 def overfit(config: ExperimentConfig, data: RetrievalSet, *, steps: int, every: int) -> int | None:
     """Train on the one batch; the step at which R1@0.7 is 100, or None."""
     torch.manual_seed(config.train.seed)
-    model = MomentRetriever(config.model)
+    model = network_of(config.model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.train.learning_rate, fused=True)
     trainer = Trainer(config, model, optimizer, data, Processes())
     for step in range(steps):

@@ -25,7 +25,7 @@ import torch
 from amr_model.config import system
 from amr_model.data.collate import temporal_endpoints
 from amr_model.learn.criterion import Criterion
-from amr_model.model import MomentRetriever
+from amr_model.public.networks import network_of
 from amr_model.public.presets import compat_lighthouse
 from amr_model.public.renaming import rename
 from amr_model.tensors import Batch, Targets
@@ -126,7 +126,7 @@ class Ours:
     """Our model in compatible mode (or one of our systems) on the same batch."""
 
     def __init__(self, config: Any, batch: Batch, targets: Targets) -> None:
-        self.model, self.criterion = MomentRetriever(config.model), Criterion.of(config)
+        self.model, self.criterion = network_of(config.model), Criterion.of(config)
         self.batch, self.targets = batch, targets
 
     def loss(self) -> torch.Tensor:

@@ -23,7 +23,7 @@ from amr_model.config import ExperimentConfig, system
 from amr_model.data.sets import RetrievalSet
 from amr_model.learn.distributed import Processes
 from amr_model.learn.engine import Trainer
-from amr_model.model import MomentRetriever
+from amr_model.public.networks import network_of
 from benchmarks.loading_speed import write_random_features
 from clotho_long.core.settings import override
 
@@ -65,7 +65,7 @@ def main() -> None:
 def endless_steps(config: ExperimentConfig, data: RetrievalSet) -> Callable[[], object]:
     """One training step after the other, epoch after epoch."""
     torch.manual_seed(0)
-    model = MomentRetriever(config.model).to(data.device)
+    model = network_of(config.model).to(data.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.train.learning_rate, fused=True)
     trainer = Trainer(config, model, optimizer, data, Processes())
     nothing = torch.zeros(len(trainer.loss_names), device=data.device)

@@ -18,7 +18,7 @@ from amr_model.config import ExperimentConfig, system
 from amr_model.data.sets import RetrievalSet, features_made_by, read_annotations
 from amr_model.learn.distributed import local_device
 from amr_model.learn.train import train
-from amr_model.model import MomentRetriever
+from amr_model.public.networks import network_of
 from amr_model.scoring.report import evaluate, table
 from amr_model.tensors import Batch, Outputs
 from clotho_long.core.devices import find_device
@@ -135,7 +135,7 @@ def ask(
     if checkpoint is None:
         config = reading(config, asked)
         torch.manual_seed(config.train.seed)
-        model, calibration = MomentRetriever(config.model).to(where).eval(), None
+        model, calibration = network_of(config.model).to(where).eval(), None
     else:
         model, trained, calibration = load_calibrated(checkpoint, where)
         config = dataclasses.replace(trained, inference=config.inference, train=config.train)

@@ -12,7 +12,7 @@ import numpy as np
 
 from amr_model.config import ExperimentConfig
 from amr_model.data.sets import read_annotations
-from amr_model.model import MomentRetriever
+from amr_model.public.networks import network_of
 from amr_model.scoring.report import LENGTH_BANDS_S
 from clotho_long.core.records import Query
 from clotho_long.core.settings import load_config, to_plain
@@ -352,7 +352,7 @@ def _kept_epoch(history: Sequence[Mapping[str, Any]], config: ExperimentConfig) 
 
 
 def _num_parameters(config: ExperimentConfig) -> int:
-    return sum(parameter.numel() for parameter in MomentRetriever(config.model).parameters())
+    return sum(parameter.numel() for parameter in network_of(config.model).parameters())
 
 
 def _moment_lengths(queries: Sequence[Query]) -> list[float]:

@@ -1,7 +1,7 @@
 """From a model's outputs to ranked moments in seconds, for a whole batch at once.
 
 `report`: the technical report's procedure (quality in the score, short proposals, clipping, rounding, NMS,
-ten moments). `reference`: Lighthouse d095eaa, `training/evaluate.py`, `postprocessing.py`, digit for digit.
+ten moments). `reference`: Lighthouse's (`public/ranking.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from amr_model.config import InferenceConfig, TimeScale
+from amr_model.public.ranking import rank_as_lighthouse
 from amr_model.spans import cxw_to_xx
 from amr_model.tensors import Outputs
 from clotho_long.core.errors import ManifestError
@@ -62,7 +63,7 @@ def rank_moments(
         # float32 throughout, as the order of operations of the reference implies
         moments = (spans_xx * torch.as_tensor(scale_s, dtype=torch.float32)[:, None, None]).numpy()
         return [
-            _reference(item, score, float(end), row_s, inference.num_moments)
+            rank_as_lighthouse(item, score, float(end), row_s, inference.num_moments)
             for item, score, end in zip(moments, scores, end_s, strict=True)
         ]
     moments = spans_xx.double().numpy() * scale_s[:, None, None]
@@ -216,17 +217,3 @@ def _listed(moments: Floats, scores: Floats, valid: Booleans) -> list[tuple[Scor
         )
         for item in zip(moments.tolist(), scores.tolist(), valid.tolist(), strict=True)
     ]
-
-
-def _reference(
-    moments: npt.NDArray[np.float32], scores: Floats, end_s: float, row_s: Seconds, num_moments: int | None
-) -> tuple[ScoredMoment, ...]:
-    """One item as Lighthouse does it: decimals by formatting, then clipping, then rounding."""
-    order = np.argsort(-scores, kind="stable")
-    rows = [[float(f"{value:.4f}") for value in (*moments[i].tolist(), scores[i])] for i in order]
-    bounds = np.clip(np.array(rows, dtype=np.float32)[:, :2], 0, end_s)
-    rounded = np.rint(bounds / np.float32(row_s)) * np.float32(row_s)
-    return tuple(
-        ScoredMoment(float(onset), float(offset), float(f"{np.float32(row[2]):.4f}"))
-        for (onset, offset), row in zip(rounded, rows, strict=True)
-    )[:num_moments]

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from amr_model.config import TargetConfig
+from amr_model.public.labels import truncated_span_labels
 from amr_model.tensors import Targets
 from clotho_long.core.records import Query
 from clotho_long.core.units import Seconds
@@ -96,18 +97,6 @@ def first_moment_labels(moment: Edges, num_rows: int, row_s: Seconds) -> Labels:
     last = max(0, min(int(moment[1] / row_s), num_rows) - 1)
     labels = np.zeros(num_rows, dtype=bool)
     labels[min(first, last) : last + 1] = True
-    return labels
-
-
-def truncated_span_labels(span_cxw: npt.NDArray[np.float32], num_rows: int) -> Labels:
-    """The reference's similarity labels: a span [2] back from float32 to rows, truncated, its end excluded.
-
-    Whole seconds come back just below themselves (second 2 of 300 as 1.9999999) and shift by a row.
-    """
-    centre, half = span_cxw[0], np.float32(0.5) * span_cxw[1]
-    start, end = (int(edge * np.float32(num_rows)) for edge in (centre - half, centre + half))
-    labels = np.zeros(num_rows, dtype=bool)
-    labels[start:end] = True
     return labels
 
 

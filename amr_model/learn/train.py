@@ -52,6 +52,7 @@ from amr_model.learn.runs import (
     write_record,
 )
 from amr_model.model import MomentRetriever
+from amr_model.public.networks import network_of
 from clotho_long.core.files import write_text
 from clotho_long.core.predictions import write_predictions
 from clotho_long.core.settings import to_plain
@@ -138,7 +139,7 @@ def _train(
 
     # model and optimiser; the seed decides the start values of what no checkpoint sets
     torch.manual_seed(settings.seed)
-    model = MomentRetriever(config.model).to(train_set.device)
+    model = network_of(config.model).to(train_set.device)
     if before is not None:
         load_weights(model, before.model, where=run / LAST)
     elif init is not None:

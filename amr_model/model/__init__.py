@@ -1,4 +1,4 @@
-"""The networks: from a batch to outputs. Nothing here knows a loss."""
+"""The networks: from a batch to outputs, as the papers draw them. Nothing here knows a loss."""
 
 from amr_model.model.moment_detr import MomentRetriever
 

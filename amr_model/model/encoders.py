@@ -5,10 +5,9 @@ After QD-DETR (MIT), `transformer.py`. No norm follows a stack.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from amr_model.model.layers import FeedForward, PackedAttention, repeat_to
+from amr_model.model.layers import FeedForward, PackedAttention, key_mask, repeat_to
 from amr_model.model.operations import Dropout
 
 
@@ -41,18 +40,36 @@ class CrossEncoder(nn.Module):
         self, num_layers: int, dim: int, num_heads: int, feedforward_dim: int, dropout: float
     ) -> None:
         super().__init__()
+        self.num_heads = num_heads
         self.layers = nn.ModuleList(
             CrossLayer(dim, num_heads, feedforward_dim, dropout) for _ in range(num_layers)
         )
 
     def forward(
-        self, x: Tensor, y: Tensor, mask: Tensor, *, x_pos: Tensor | None = None, y_pos: Tensor | None = None
+        self,
+        x: Tensor,
+        y: Tensor,
+        x_mask: Tensor,
+        y_mask: Tensor,
+        *,
+        x_pos: Tensor | None = None,
+        y_pos: Tensor | None = None,
     ) -> Tensor:
-        """x [b, l, dim] with positions, y [c, s, dim] with positions, mask over y -> [max(b, c), l, dim]."""
+        """What x gathers from y, [max(b, c), l, dim]; the smaller of b and c is repeated to the larger.
+
+        Args:
+            x: [b, l, dim] with its mask [b, l] and positions.
+            y: [c, s, dim] with its mask [c, s] and positions.
+        """
+        mask = self.seen(x_mask, y_mask)
         y_key = y if y_pos is None else y + y_pos
         for layer in self.layers:
             x = layer(x, None if x_pos is None else repeat_to(x_pos, len(x)), y_key, y, mask)
         return x
+
+    def seen(self, x_mask: Tensor, y_mask: Tensor) -> Tensor:
+        """Which keys an item sees, broadcastable to [max(b, c), head, l, s]: its own real ones."""
+        return key_mask(repeat_to(y_mask, max(len(x_mask), len(y_mask))))
 
 
 class SelfLayer(Layer):
@@ -80,15 +97,3 @@ class SelfEncoder(nn.Module):
         for layer in self.layers:
             x = layer(x, pos, mask)
         return x
-
-
-def reference_cross_mask(query_mask: Tensor, key_mask: Tensor, num_heads: int) -> Tensor:
-    """The cross-attention mask of the public references, [B, head, L, S], True where a key is seen.
-
-    They stack the outer product of both paddings head by head but read it item by item, so head h of
-    item b is masked as item (b * heads + h) mod B. Compatible mode only; `key_mask` alone is right.
-    """
-    batch, device = len(query_mask), query_mask.device
-    owner = torch.arange(batch * num_heads, device=device).view(batch, num_heads) % batch
-    hidden = ~query_mask[owner].unsqueeze(-1) & ~key_mask[owner].unsqueeze(-2)
-    return key_mask[:, None, None, :] & ~hidden

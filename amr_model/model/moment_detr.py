@@ -14,14 +14,16 @@ from torch import Tensor, nn
 
 from amr_model.config import ModelConfig
 from amr_model.model.decoder import Decoder
-from amr_model.model.encoders import CrossEncoder, SelfEncoder, reference_cross_mask
+from amr_model.model.encoders import CrossEncoder, SelfEncoder
 from amr_model.model.layers import InputProjection, Mlp, key_mask, repeat_to
+from amr_model.model.padding import MASKED, Padding
 from amr_model.model.positions import inverse_sigmoid, row_positions
-from amr_model.model.refine import Refiner, masked_mean
+from amr_model.model.refine import Refiner, Step, inverse_step
 from amr_model.model.slots import SlotAttention
 from amr_model.tensors import NO_NEGATIVE, Batch, Outputs
 
 Gather = Callable[[Tensor, int, int], Tensor]  # ours [B, ...], our first place, G -> of all items [G, ...]
+Choose = Callable[[Tensor, Tensor], Tensor]  # see `most_preferred`
 
 
 @dataclass(frozen=True)
@@ -40,29 +42,57 @@ class Encoded:
         return Encoded(self.memory[:batch], self.summary[:batch], self.rows[:batch], text, self.spread)
 
 
-class MomentRetriever(nn.Module):
-    """Reads a `Batch`, says `Outputs`."""
+def most_preferred(preference: Tensor, same_recording: Tensor) -> Tensor:
+    """The text that each item takes as its negative: the most similar one of another recording.
 
-    def __init__(self, config: ModelConfig) -> None:
+    Args:
+        preference: [B, G] similarity of items to texts, in [0, 1].
+        same_recording: [B, G], True where a text belongs to the item's recording.
+    Returns:
+        [B] int64; NO_NEGATIVE where all texts belong to the recording.
+    """
+    chosen = preference.masked_fill(same_recording, -1.0).argmax(dim=1)
+    return chosen.masked_fill(same_recording.all(dim=1), NO_NEGATIVE)
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The parts in which public networks differ (`public/variants.py`), by default ours, after the papers."""
+
+    cross_encoder: type[CrossEncoder] = CrossEncoder
+    padding: Padding = MASKED
+    step: Step = inverse_step  # of the propagation
+    choose: Choose = most_preferred  # negatives by similarity
+
+
+OURS = Arithmetic()
+
+
+class MomentRetriever(nn.Module):
+    """Reads a `Batch`, says `Outputs`. `public.networks.network_of` builds the one that settings ask for."""
+
+    def __init__(self, config: ModelConfig, arithmetic: Arithmetic = OURS) -> None:
+        """`config` for sizes and parts; its switches between ours and the reference are `arithmetic`."""
         super().__init__()
         dim = config.hidden_dim
         sizes = (dim, config.num_heads, config.feedforward_dim, config.dropout)
-        self.config = config
+        self.config, self.padding, self.choose = config, arithmetic.padding, arithmetic.choose
         together = config.tef == "concat"
         self.audio_projection = InputProjection(config.audio_dim + 2 * together, dim, config.input_dropout)
         self.tef_projection = None if together else InputProjection(2, dim, config.input_dropout)
         self.text_projection = InputProjection(config.text_dim, dim, config.input_dropout)
         refined = config.refiner == "cim"
-        self.refiner = Refiner(config) if refined else None
-        self.text_to_audio = None if refined else CrossEncoder(config.encoder_layers, *sizes)
+        cross_encoder, step = arithmetic.cross_encoder, arithmetic.step
+        self.refiner = (
+            Refiner(config, cross_encoder=cross_encoder, padding=self.padding, step=step) if refined else None
+        )
+        self.text_to_audio = None if refined else cross_encoder(config.encoder_layers, *sizes)
         self.global_token = None if refined else nn.Parameter(torch.randn(dim))
         self.global_position = nn.Parameter(torch.randn(dim))
         self.encoder = SelfEncoder(config.encoder_layers, *sizes)
         slots = config.head == "uvcom"
         self.slots = (
-            SlotAttention(
-                dim, config.slot_inner_dim, config.slot_iterations, masked=config.padding == "masked"
-            )
+            SlotAttention(dim, config.slot_inner_dim, config.slot_iterations, padding=self.padding)
             if slots
             else None
         )
@@ -157,8 +187,7 @@ class MomentRetriever(nn.Module):
         else:
             assert self.text_to_audio is not None
             assert self.global_token is not None
-            mask = self._text_mask(batch.audio_mask, text_mask)
-            rows = self.text_to_audio(audio, text, mask, x_pos=audio_pos)
+            rows = self.text_to_audio(audio, text, batch.audio_mask, text_mask, x_pos=audio_pos)
             token = self.global_token.expand(len(text), -1)
         sequence = torch.cat((token.unsqueeze(1), rows), dim=1)
         place = torch.cat((self.global_position.expand(len(audio_pos), 1, -1), audio_pos), dim=1)
@@ -167,12 +196,6 @@ class MomentRetriever(nn.Module):
             sequence, repeat_to(place, len(sequence)), key_mask(repeat_to(real, len(sequence)))
         )
         return Encoded(memory=sequence[:, 1:], summary=sequence[:, 0], rows=rows, text=said, spread=spread)
-
-    def _text_mask(self, audio_mask: Tensor, text_mask: Tensor) -> Tensor:
-        if self.config.cross_mask == "item":
-            return key_mask(text_mask)
-        passes = torch.split(text_mask, len(audio_mask))
-        return torch.cat([reference_cross_mask(audio_mask, text, self.config.num_heads) for text in passes])
 
     def _decode(
         self, batch: Batch, encoded: Encoded, audio_pos: Tensor, text_mask: Tensor
@@ -214,17 +237,11 @@ class MomentRetriever(nn.Module):
         """[B] int64: the text of `said` [G, dim] that is chosen as an item's negative, after UVCOM.
 
         The mean of two distributions over the batch's texts: similarity to the whole recording and mean
-        similarity to its rows. `reference` takes the least similar (which may be the item's own), `hard`
-        the most similar that belongs to another recording, NO_NEGATIVE if there is none.
+        similarity to its rows.
         """
-        mean = masked_mean(rows, batch.audio_mask) if self.config.padding == "masked" else rows.mean(dim=1)
+        mean = self.padding.mean(rows, batch.audio_mask)
         preference = (sim_global[batch.own].softmax(dim=1) + (mean @ said.T).softmax(dim=1)) / 2
-        if self.config.negatives == "reference":
-            return preference.argmin(dim=1)
-        same_recording = batch.same_recording[batch.own]
-        preference = preference.masked_fill(same_recording, -1.0)
-        none = same_recording.all(dim=1)
-        return preference.argmax(dim=1).masked_fill(none, NO_NEGATIVE)
+        return self.choose(preference, batch.same_recording[batch.own])
 
     @torch.no_grad()
     def _set_start_values(self) -> None:

@@ -10,19 +10,22 @@ nothing of size [L, L] or [centre, L, dim] exists.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from amr_model.config import ModelConfig
-from amr_model.model.encoders import CrossEncoder, reference_cross_mask
-from amr_model.model.layers import Mlp, key_mask, repeat_to
+from amr_model.model.encoders import CrossEncoder
+from amr_model.model.layers import Mlp, repeat_to
+from amr_model.model.padding import MASKED, Padding
 
 EPSILON = 1e-9
 PROPAGATION_SHARPNESS = 5.0
+
+Step = Callable[[Tensor, Tensor, float], Tensor]  # of `propagate`, see `inverse_step`
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,19 @@ class Refined:
 class Refiner(nn.Module):
     """Text and audio attend to each other; then the text's centres flow into the audio."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(
+        self, config: ModelConfig, *, cross_encoder: type[CrossEncoder], padding: Padding, step: Step
+    ) -> None:
         super().__init__()
         dim = config.hidden_dim
         sizes = (config.encoder_layers, dim, config.num_heads, config.feedforward_dim, config.dropout)
-        self.config, self.masked = config, config.padding == "masked"
-        self.text_to_audio, self.audio_to_text = CrossEncoder(*sizes), CrossEncoder(*sizes)
+        self.num_iterations, self.sigma = config.em_iterations, config.em_sigma
+        self.propagation_weight = config.propagation_weight
+        self.padding, self.step = padding, step
+        self.text_to_audio, self.audio_to_text = cross_encoder(*sizes), cross_encoder(*sizes)
         self.text_centres = nn.Parameter(torch.empty(config.text_centres, dim))
         self.audio_centres = nn.Parameter(torch.empty(config.audio_centres, dim))
-        self.local = LocalConvolution(dim, masked=self.masked)
+        self.local = LocalConvolution(dim, padding=padding)
         self.text_vector = nn.Sequential(nn.Linear(dim, dim), nn.LayerNorm(dim))
         self.similarity_audio = Mlp(dim, config.similarity_inner_dim, dim, 3)
         self.similarity_text = Mlp(dim, config.similarity_inner_dim, dim, 3)
@@ -58,27 +65,14 @@ class Refiner(nn.Module):
 
         B is b times the number of passes, each over the same audio with other texts.
         """
-        batch = len(text)
-        if self.config.cross_mask == "reference":
-            to_text, to_audio = self._reference_masks(audio_mask, text_mask)
-        else:
-            to_text, to_audio = key_mask(text_mask), key_mask(repeat_to(audio_mask, batch))
-        heard = self.text_to_audio(audio, text, to_text, x_pos=audio_pos)
-        said = self.audio_to_text(text, audio, to_audio, y_pos=audio_pos)
-        audio_mask = repeat_to(audio_mask, batch)
-        audio_rows, text_rows = (audio_mask, text_mask) if self.masked else (None, None)
-        text_centres = self._aggregate(self.text_centres, said, text_rows)
-        audio_centres = self._aggregate(self.audio_centres, heard, audio_rows)
-        context = heard + self.local(heard, audio_mask)
-        if self.masked:
-            context = context * audio_mask.unsqueeze(-1)
-        spread = propagate(
-            context,
-            text_centres,
-            weight=self.config.propagation_weight,
-            form=self.config.propagation,
-            mask=audio_rows,
-        )
+        heard = self.text_to_audio(audio, text, audio_mask, text_mask, x_pos=audio_pos)
+        said = self.audio_to_text(text, audio, text_mask, audio_mask, y_pos=audio_pos)
+        audio_mask = repeat_to(audio_mask, len(text))
+        rows = self.padding.counted(audio_mask)
+        text_centres = self._aggregate(self.text_centres, said, self.padding.counted(text_mask))
+        audio_centres = self._aggregate(self.audio_centres, heard, rows)
+        context = (heard + self.local(heard, audio_mask)) * rows.unsqueeze(-1)
+        spread = propagate(context, text_centres, weight=self.propagation_weight, mask=rows, step=self.step)
         return Refined(
             audio=heard + spread,
             global_token=most_similar(audio_centres, text_centres),
@@ -91,29 +85,19 @@ class Refiner(nn.Module):
     def pooled_text(self, text: Tensor, text_mask: Tensor) -> Tensor:
         """One vector of the text that `forward` returned: [B, T, dim] -> [B, dim]."""
         tokens: Tensor = self.text_vector(text)
-        return masked_mean(tokens, text_mask) if self.masked else tokens.mean(dim=1)
+        return self.padding.mean(tokens, text_mask)
 
     def unit_audio(self, audio: Tensor) -> Tensor:
-        """Clips or a whole recording in the space shared with text, of length one: [..., dim]."""
+        """Rows or a whole recording in the space shared with text, of length one: [..., dim]."""
         return F.normalize(self.similarity_audio(audio), dim=-1)
 
     def unit_text(self, text: Tensor) -> Tensor:
         """Pooled text in the space shared with audio, of length one: [B, dim]."""
         return F.normalize(self.similarity_text(text), dim=-1)
 
-    def _aggregate(self, centres: Tensor, rows: Tensor, mask: Tensor | None) -> Tensor:
+    def _aggregate(self, centres: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
         start = centres.expand(len(rows), -1, -1)
-        return aggregate(
-            start, rows, num_iterations=self.config.em_iterations, sigma=self.config.em_sigma, mask=mask
-        )
-
-    def _reference_masks(self, audio_mask: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor]:
-        heads = self.config.num_heads
-        passes = torch.split(text_mask, len(audio_mask))
-        return (
-            torch.cat([reference_cross_mask(audio_mask, text, heads) for text in passes]),
-            torch.cat([reference_cross_mask(text, audio_mask, heads) for text in passes]),
-        )
+        return aggregate(start, rows, num_iterations=self.num_iterations, sigma=self.sigma, mask=mask)
 
 
 class LocalConvolution(nn.Module):
@@ -122,11 +106,9 @@ class LocalConvolution(nn.Module):
     They are multiplied out into one kernel of 3 per call, which costs less than the outer two.
     """
 
-    def __init__(self, dim: int, *, masked: bool) -> None:
-        """`masked`: a padded neighbour counts as the border; otherwise as the reference, where it brings
-        the bias of the first convolution."""
+    def __init__(self, dim: int, *, padding: Padding = MASKED) -> None:
         super().__init__()
-        self.masked = masked
+        self.padding = padding
         self.into, self.across, self.out = nn.Linear(dim, dim), nn.Conv1d(dim, dim, 3), nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -138,7 +120,7 @@ class LocalConvolution(nn.Module):
         outward = self.out.weight @ taps
         terms = F.linear(x * real, (outward @ self.into.weight).reshape(3 * dim, dim))
         # the first bias reaches a row through each neighbour that exists
-        terms = terms + (real if self.masked else 1.0) * (outward @ self.into.bias).reshape(3 * dim)
+        terms = terms + self.padding.neighbours(real) * (outward @ self.into.bias).reshape(3 * dim)
         before, here, after = terms.chunk(3, dim=-1)
         shifted = F.pad(before[:, :-1], (0, 0, 1, 0)) + here + F.pad(after[:, 1:], (0, 0, 0, 1))
         return shifted + F.linear(middle, self.out.weight, self.out.bias)
@@ -168,24 +150,41 @@ def aggregate(
     return centres
 
 
+def inverse_step(gathered: Tensor, overlap: Tensor, weight: float) -> Tensor:
+    """weight^2 (I - weight^2 zn z^T)^-1 zn v, [B, K, dim]: by Woodbury's identity, z^T of it is what the
+    inverse in `propagate` adds to v.
+
+    Args:
+        gathered: zn v, [B, K, dim].
+        overlap: zn z^T, [B, K, K].
+    """
+    identity = torch.eye(overlap.shape[-1], device=overlap.device)
+    system = identity - weight**2 * overlap.float()
+    # solve_ex does not look at the result, which would make a GPU wait; the system is regular:
+    # rows of zn sum to at most 1 and columns of z to 1, so the eigenvalues of the overlap stay below 1
+    solved, _ = torch.linalg.solve_ex(system, gathered.float())
+    step: Tensor = weight**2 * solved
+    return step
+
+
 def propagate(
     rows: Tensor,
     centres: Tensor,
     *,
     weight: float,
-    form: Literal["inverse", "product"],
     mask: Tensor | None = None,
+    step: Step = inverse_step,
 ) -> Tensor:
     """Random walk of the centres into the rows (UVCOM's propagation) in low-rank form.
 
-    With z the share of each row in each centre, zn its normalised rows and v = weight z^T centres + rows:
-    `inverse` returns (1 - weight) (I - weight^2 z^T zn)^-1 v, as published; `product` returns
-    (1 - weight) (I - weight^2 z^T zn) v, as Lighthouse computes.
+    With z the share of each row in each centre, zn its normalised rows and v = weight z^T centres + rows,
+    this is (1 - weight) (I - weight^2 z^T zn)^-1 v = (1 - weight) (v + z^T step(zn v)).
 
     Args:
         rows: [B, T, dim].
         centres: [B, K, dim].
         mask: [B, T]; rows that are False neither give nor receive.
+        step: from zn v, zn z^T and the weight to what is added to v, in the space of the centres.
     Returns:
         [B, T, dim].
     """
@@ -196,16 +195,8 @@ def propagate(
     gathered = normalised @ rows  # zn x
     overlap = normalised @ share.transpose(1, 2)  # zn z^T, [B, K, K]
     gathered = gathered + weight * overlap @ centres  # zn v
-    if form == "product":
-        step = -(weight**2) * gathered
-    else:
-        identity = torch.eye(overlap.shape[-1], device=rows.device)
-        system = identity - weight**2 * overlap.float()
-        # solve_ex does not look at the result, which would make a GPU wait; the system is regular:
-        # rows of zn sum to at most 1 and columns of z to 1, so the eigenvalues of the overlap stay below 1
-        solved, _ = torch.linalg.solve_ex(system, gathered.float())
-        step = weight**2 * solved.to(rows.dtype)
-    return (1 - weight) * (rows + share.transpose(1, 2) @ (weight * centres + step))
+    added = step(gathered, overlap, weight).to(rows.dtype)
+    return (1 - weight) * (rows + share.transpose(1, 2) @ (weight * centres + added))
 
 
 def most_similar(audio_centres: Tensor, text_centres: Tensor) -> Tensor:
@@ -230,9 +221,3 @@ def unit(x: Tensor) -> Tensor:
     """x / (|x| + 1e-9): zero stays zero."""
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return x / (norm + EPSILON)
-
-
-def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the positions that are real: [B, N, dim] and [B, N] -> [B, dim]."""
-    real = mask.unsqueeze(-1).to(x.dtype)
-    return (x * real).sum(dim=1) / real.sum(dim=1).clamp(min=1.0)

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from amr_model.model.layers import Mlp
+from amr_model.model.padding import MASKED, Padding
 
 
 class SlotAttention(nn.Module):
     """Slots that share the rows among themselves, repeatedly."""
 
-    def __init__(self, dim: int, inner_dim: int, num_iterations: int, *, masked: bool) -> None:
-        """`masked`: padded rows weigh nothing; otherwise as the reference, which gives them a share."""
+    def __init__(self, dim: int, inner_dim: int, num_iterations: int, *, padding: Padding = MASKED) -> None:
         super().__init__()
-        self.num_iterations, self.masked = num_iterations, masked
+        self.num_iterations, self.padding = num_iterations, padding
         self.norm_inputs, self.norm_slots = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.norm_mlp, self.norm_out = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.query = nn.Linear(dim, dim)
@@ -32,13 +32,12 @@ class SlotAttention(nn.Module):
         """
         rows = self.norm_inputs(rows)
         keys, values = self.key(rows), self.value(rows)
-        padding = ~mask[:, None, :]
+        padding, uncounted = ~mask[:, None, :], ~self.padding.counted(mask)[:, None, :]
         for _ in range(self.num_iterations):
             logits = self.query(self.norm_slots(slots)) @ keys.transpose(1, 2) * keys.shape[-1] ** -0.5
-            # a column of equal numbers gives equal shares: in the reference padding is not left out
+            # a column of equal numbers gives equal shares, should padding count
             weights = logits.masked_fill(padding, torch.finfo(logits.dtype).min).softmax(dim=1)
-            if self.masked:
-                weights = weights.masked_fill(padding, 0.0)
+            weights = weights.masked_fill(uncounted, 0.0)
             weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-8)
             slots = slots + weights @ values
             slots = slots + self.mlp(self.norm_mlp(slots))

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from amr_model.checkpoint import Checkpoint, save_checkpoint
 from amr_model.cli import main
 from amr_model.config import system
-from amr_model.model import MomentRetriever
+from amr_model.public.networks import network_of
 from amr_model.public.presets import compat_lighthouse
 from clotho_long.audio.io import write_audio
 from clotho_long.core.predictions import read_predictions
@@ -50,7 +50,7 @@ def run(*arguments) -> tuple[int, str, str]:
 def make_checkpoint(path, config=None, *, overrides=(*SMALL, *NARROW)):
     config = override(config or system("S8"), overrides)
     torch.manual_seed(0)
-    save_checkpoint(path, Checkpoint(config=config, model=MomentRetriever(config.model).state_dict()))
+    save_checkpoint(path, Checkpoint(config=config, model=network_of(config.model).state_dict()))
     return path
 
 

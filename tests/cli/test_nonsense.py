@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from amr_model.checkpoint import Checkpoint, save_checkpoint
 from amr_model.cli import main as amr
 from amr_model.config import ExperimentConfig, system
-from amr_model.model import MomentRetriever
+from amr_model.public.networks import network_of
 from amr_model.systems import load_experiment
 from clotho_long.audio.io import write_audio
 from clotho_long.cli import main as clotho_long
@@ -57,7 +57,7 @@ def place(tmp_path_factory) -> Iterator[Path]:
     write_corpus(root, [annotation("q1"), annotation("q2", vid="r2")])
     config = override(system("S1"), TINY)
     torch.manual_seed(0)
-    checkpoint = Checkpoint(config=config, model=MomentRetriever(config.model).state_dict())
+    checkpoint = Checkpoint(config=config, model=network_of(config.model).state_dict())
     save_checkpoint(root / "good.pt", checkpoint)
     write_audio(root / "sound.wav", np.zeros(8000, np.float32), 8000)
     answer = {"qid": "q1", "query": "a dog barks", "vid": "r1", "pred_relevant_windows": [[2, 5, 0.9]]}

@@ -12,9 +12,9 @@ from amr_model.data.targets import (
     dense_labels,
     first_moment_labels,
     spans_cxw,
-    truncated_span_labels,
     usable_moments,
 )
+from amr_model.public.labels import truncated_span_labels
 from tests.retrieval_builders import GOLDEN, make_query
 
 FIRST = TargetConfig(saliency_moments="first", sim_moments="first")

@@ -18,7 +18,7 @@ import torch
 from amr_model.config import ExperimentConfig
 from amr_model.learn.criterion import Criterion
 from amr_model.learn.losses.boundary import draw_uniforms
-from amr_model.model import MomentRetriever
+from amr_model.public.networks import network_of
 from amr_model.public.presets import compat_lighthouse
 from clotho_long.core.settings import override
 from tests.model.builders import make_batch, make_targets, small
@@ -51,7 +51,7 @@ def cases() -> dict[str, ExperimentConfig]:
 
 def compute(config: ExperimentConfig) -> dict[str, Any]:
     """Outputs, losses, assignment and norms of all gradients."""
-    model = MomentRetriever(config.model).eval()
+    model = network_of(config.model).eval()
     weights = {
         key: recipe_weight(key, list(value.shape), seed=SEED) for key, value in model.state_dict().items()
     }

@@ -18,7 +18,7 @@ from amr_model.index.catalog import VECTORS, Hearing
 from amr_model.index.opening import open_index
 from amr_model.index.search import PLACE_ROWS, Index, _of_near
 from amr_model.index.update import update_index
-from amr_model.model import MomentRetriever
+from amr_model.public.networks import network_of
 from clotho_long.core.errors import ConfigError, FeatureError, ManifestError
 from clotho_long.core.settings import override
 from clotho_long.core.work import Workers
@@ -51,7 +51,7 @@ def place(tmp_path_factory):
             changed = (f"targets.encoder={name}", f"model.audio_dim={dim}", f"model.text_dim={dim}")
             config = override(system("S1"), (*SMALL, *changed))
             torch.manual_seed(3)
-            weights = MomentRetriever(config.model).state_dict()
+            weights = network_of(config.model).state_dict()
             save_checkpoint(root / f"{name}.pt", Checkpoint(config=config, model=weights))
         yield root
 

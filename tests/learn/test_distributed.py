@@ -17,7 +17,7 @@ from amr_model.errors import TrainingError
 from amr_model.learn.distributed import Processes, processes
 from amr_model.learn.engine import Trainer
 from amr_model.learn.train import train
-from amr_model.model import MomentRetriever
+from amr_model.public.networks import network_of
 from tests.model.builders import make_set, small
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def steps(case: str, mine: Processes) -> tuple[list[dict[str, float]], dict[str,
     """The loss terms of each step, and the weights after the last."""
     config = small(case.split()[0], *EXACT, *CASES[case], "train.learning_rate=0.05")
     torch.manual_seed(3)
-    model, data = MomentRetriever(config.model), make_set(config)
+    model, data = network_of(config.model), make_set(config)
     # plain descent: Adam makes whole steps of gradients that are rounding noise around zero
     trainer = Trainer(config, model, torch.optim.SGD(model.parameters(), lr=0.05), data, mine)
     values = []
@@ -98,7 +98,7 @@ def test_several_processes_train_the_objective_of_one(count: int, tmp_path: Path
 def test_steps_move_the_weights() -> None:
     """What the test above compares is not what it started from."""
     torch.manual_seed(3)
-    start = MomentRetriever(small("S1", *EXACT).model).state_dict()
+    start = network_of(small("S1", *EXACT).model).state_dict()
     _, weights = steps("S1", Processes())
     assert (weights["class_head.weight"] - start["class_head.weight"]).abs().max() > 1e-4
 

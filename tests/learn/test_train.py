@@ -27,9 +27,9 @@ from amr_model.errors import TrainingError
 from amr_model.learn.distributed import Processes
 from amr_model.learn.engine import Trainer, validate
 from amr_model.learn.train import BEST, LAST, Trained, train
-from amr_model.model import MomentRetriever
 from amr_model.model.layers import FeedForward
 from amr_model.precision import mixed_precision
+from amr_model.public.networks import network_of
 from clotho_long.core.settings import build_config, override
 from tests.model.builders import make_set, small
 
@@ -192,7 +192,7 @@ def test_fine_tuning_from_another_size_says_which_tensor(tmp_path: Path) -> None
 @pytest.mark.parametrize("poisoned", ["saliency_global.bias", "class_head.weight"])
 def test_a_loss_that_is_not_finite_stops_and_names_the_batch(tmp_path: Path, poisoned: str) -> None:
     config = small("S1", *FAST)
-    weights = MomentRetriever(config.model).state_dict()
+    weights = network_of(config.model).state_dict()
     weights[poisoned][...] = float("nan")
     save_checkpoint(tmp_path / "bad.pt", Checkpoint(config=config, model=weights))
     with pytest.raises(
@@ -220,7 +220,7 @@ def test_tf32_reaches_the_backward_pass_and_ends_with_the_step(tmp_path: Path) -
                 parameter.register_hook(lambda _: seen.append(torch.get_float32_matmul_precision()))
 
     config = small("S8", *FAST, "train.precision=tf32")
-    model, data = MomentRetriever(config.model), make_set(config)
+    model, data = network_of(config.model), make_set(config)
     trainer = Watched(config, model, torch.optim.SGD(model.parameters()), data, Processes())
     next(trainer.epoch(0, first_step=0, loss_sums=torch.zeros(len(trainer.loss_names))))
     assert set(seen) == {"high"}

@@ -12,6 +12,7 @@ from amr_model.config import ExperimentConfig, system
 from amr_model.data.collate import temporal_endpoints
 from amr_model.data.sets import RetrievalSet
 from amr_model.model import MomentRetriever
+from amr_model.public.networks import network_of
 from amr_model.tensors import Batch, Targets
 from clotho_long.core.records import Moment, Query
 from clotho_long.core.settings import override
@@ -38,7 +39,7 @@ def small(name: str = "S1", *settings: str) -> ExperimentConfig:
 def make_model(config: ExperimentConfig, *, seed: int = 0) -> MomentRetriever:
     """A model in evaluation mode with the start values of a seed."""
     torch.manual_seed(seed)
-    return MomentRetriever(config.model).eval()
+    return network_of(config.model).eval()
 
 
 def make_batch(

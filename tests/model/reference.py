@@ -14,6 +14,7 @@ from torch import Tensor
 
 from amr_model.config import ExperimentConfig
 from amr_model.model import MomentRetriever
+from amr_model.public.networks import network_of
 from amr_model.public.presets import compat_lighthouse
 from amr_model.public.renaming import key_table, rename
 from amr_model.tensors import Batch, Targets
@@ -78,7 +79,7 @@ def retriever(name: str, arrays: dict[str, Any], config: ExperimentConfig) -> Mo
         state = recipe_state(kind)
     else:
         state = {key[6:]: value.float() for key, value in arrays.items() if key.startswith("param/")}
-    model = MomentRetriever(config.model)
+    model = network_of(config.model)
     model.load_state_dict(rename(state, kind_of(name), config.model, where=name))
     return model.eval()
 

@@ -14,10 +14,11 @@ from amr_model.learn.criterion import Criterion, Losses
 from amr_model.learn.losses.saliency import negative_term, pair_term, ranking_term
 from amr_model.learn.losses.similarity import global_term, local_term
 from amr_model.learn.matcher import matching_cost
-from amr_model.model import MomentRetriever
 from amr_model.model.positions import inverse_sigmoid, reference_positions, row_positions
 from amr_model.model.refine import aggregate, propagate
 from amr_model.model.slots import SlotAttention
+from amr_model.public.networks import PROPAGATION, network_of
+from amr_model.public.variants import CountedPadding
 from amr_model.spans import cxw_to_xx, pairwise_giou, pairwise_iou
 from amr_model.tensors import Outputs
 from tests.model.reference import (
@@ -206,7 +207,7 @@ def test_single_operations_are_the_reference_s() -> None:
         close(ours, ops[f"em/out_iter{iterations}"])
     for form in ("product", "inverse"):
         for weight in (0.5, 0.3):
-            ours = propagate(ops["bmrw/x"], ops["bmrw/y"], weight=weight, form=form)
+            ours = propagate(ops["bmrw/x"], ops["bmrw/y"], weight=weight, step=PROPAGATION[form])
             close(ours, ops[f"bmrw/out_{form}_w{weight}"])
     close(inverse_sigmoid(ops["inverse_sigmoid/in"]), ops["inverse_sigmoid/out"])
     for dim in (32, 256):
@@ -225,7 +226,7 @@ def test_overlaps_are_the_reference_s_and_zero_where_it_has_none() -> None:
 def test_slot_attention_is_the_reference_s_and_one_slot_stands_for_equal_ones() -> None:
     ops = load("ops")
     inputs, mask, start = ops["slots/inputs"], ops["slots/mask"], ops["slots/init"]
-    slots = SlotAttention(inputs.shape[-1], 1024, 5, masked=False)
+    slots = SlotAttention(inputs.shape[-1], 1024, 5, padding=CountedPadding())
     names = {"project_q": "query", "project_k": "key", "project_v": "value"}
     back = {ours: theirs for theirs, ours in names.items()}
     state = {}
@@ -272,7 +273,7 @@ def test_our_models_have_every_tensor_of_the_public_checkpoints_and_no_other() -
     for name, count in (("qddetr_full", 178), ("uvcom_full", 331)):
         config = settings(name)
         kind = "uvcom" if name.startswith("uvcom") else "qd_detr"
-        names, ours = our_names(name, config), MomentRetriever(config.model).state_dict()
+        names, ours = our_names(name, config), network_of(config.model).state_dict()
         assert set(names.values()) == set(ours)
         assert len(names) == len(set(names.values()))
         left = set(published[kind]) - set(names)

@@ -13,7 +13,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from amr_model.config import ExperimentConfig, system
-from amr_model.model import MomentRetriever
+from amr_model.public.networks import network_of
 from clotho_long.core.settings import load_config, override, to_plain
 from pipelines import charts
 from pipelines.made_by import commit
@@ -227,7 +227,7 @@ def test_curves_show_whole_epochs_and_the_one_that_was_kept(tmp_path: Path, monk
     ]
     parameters = int(table.rows[0][1].replace(",", ""))
     config = load_config(ExperimentConfig, runs["a"] / "config.yml")
-    assert parameters == sum(p.numel() for p in MomentRetriever(config.model).parameters())
+    assert parameters == sum(p.numel() for p in network_of(config.model).parameters())
 
 
 def test_the_report_says_what_made_it_and_what_happened() -> None:

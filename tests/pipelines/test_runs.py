@@ -10,6 +10,7 @@ import torch
 from amr_model.checkpoint import Checkpoint, save_checkpoint
 from amr_model.config import REPORT_SYSTEMS, ExperimentConfig
 from amr_model.model import MomentRetriever
+from amr_model.public.networks import network_of
 from clotho_long.core.devices import find_device
 from clotho_long.core.errors import ConfigError, FeatureError
 from clotho_long.features.files import AUDIO_KEY, audio_file, write_features
@@ -50,7 +51,7 @@ def make_set(folder: Path, **made_by: object) -> LabelledSet:
 
 def save_network(path: Path, config: ExperimentConfig) -> Path:
     torch.manual_seed(0)
-    save_checkpoint(path, Checkpoint(config=config, model=MomentRetriever(config.model).state_dict()))
+    save_checkpoint(path, Checkpoint(config=config, model=network_of(config.model).state_dict()))
     return path
 
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from amr_model.checkpoint import Checkpoint, save_checkpoint
 from amr_model.cli import main
 from amr_model.config import system
-from amr_model.model import MomentRetriever
+from amr_model.public.networks import network_of
 from clotho_long.core.settings import override
 
 SMALL = ("model.hidden_dim=16", "model.num_heads=2", "model.feedforward_dim=16", "features.encoder=logmel")
@@ -26,7 +26,7 @@ SMALL = ("model.hidden_dim=16", "model.num_heads=2", "model.feedforward_dim=16",
 def make_checkpoint(path):
     config = override(system("S1"), SMALL)
     torch.manual_seed(0)
-    save_checkpoint(path, Checkpoint(config=config, model=MomentRetriever(config.model).state_dict()))
+    save_checkpoint(path, Checkpoint(config=config, model=network_of(config.model).state_dict()))
     return path
 
 

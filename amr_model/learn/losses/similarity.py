@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from amr_model.config import LossConfig
+from amr_model.public.losses import padded_local_term
 from amr_model.tensors import Batch, Outputs, Targets
 
 
@@ -34,11 +35,10 @@ def local_term(outputs: Outputs, targets: Targets, batch: Batch, config: LossCon
     """Rows that answer should take the softmax over the recording's rows."""
     assert outputs.sim_local is not None
     scores, real = config.sim_scale * outputs.sim_local, batch.audio_mask
-    if config.sim_reduction != "reference":
-        scores = scores.masked_fill(~real, torch.finfo(scores.dtype).min)
     positive = (targets.similarity > 0) & real
+    if config.sim_reduction == "reference":
+        return padded_local_term(scores, positive)
+    scores = scores.masked_fill(~real, torch.finfo(scores.dtype).min)
     total = scores.log_softmax(dim=1).masked_fill(~positive, 0.0).sum(dim=1)
-    if config.sim_reduction == "positives":
-        return -(total / positive.sum(dim=1).clamp(min=1)).mean()
-    count = real.sum(dim=1) if config.sim_reduction == "clips" else scores.shape[1]
-    return -(total / count).mean()
+    counted = positive if config.sim_reduction == "positives" else real
+    return -(total / counted.sum(dim=1).clamp(min=1)).mean()
