@@ -1,9 +1,10 @@
 """Fit what a curve's read-out needs, on queries whose moments are known: about ten numbers.
 
 temperature, shift   logistic regression of every second's label on its logit
-smoothing, levels    the combination of a small grid whose first moments fit best (mean IoU)
-score                logistic regression on the candidates' statistics: a score is the share of moments
-                     of that score that overlap a true one by half or more
+smoothing, levels    the combination of a small grid whose first moments fit best (mean IoU); the grid holds
+                     the curve's own scale (temperature 1, shift 0) as well
+score                logistic regression on the candidates' statistics, or on their mean alone: a score is the
+                     share of moments of that score that overlap a true one by half or more
 presence             logistic regression on each curve's peak, queries that the recording holds against
                      queries that it does not
 min_score            where the F1 of moments is best, with as many absent queries as present ones
@@ -114,7 +115,7 @@ def fit(known: Known) -> Calibration:
     if not known.holds.any():
         raise ManifestError("no query has a moment", "calibration", "calibrate on a set with moments")
     plain = ReadoutConfig()
-    temperature, shift = _scaling(known)
+    temperature, shift = scaling(known)
     scaled = dataclasses.replace(plain, temperature=temperature, shift=shift)
     shapes = [
         dataclasses.replace(scaled, smooth_rows=smooth_rows, relative=relative, absolute=absolute)
@@ -171,7 +172,7 @@ def logistic_fit(statistics: Floats, labels: Floats, weights: Floats | None = No
     return float(found[0] - slopes @ middle), slopes
 
 
-def _scaling(known: Known) -> tuple[float, float]:
+def scaling(known: Known) -> tuple[float, float]:
     """Temperature and shift that make sigmoid a probability of a second to answer."""
     z = np.concatenate(known.curves).astype(np.float64)
     labels = np.concatenate(
