@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import signal
 import sys
 import threading
@@ -21,6 +22,7 @@ from clotho_long.core.errors import ClothoLongError, ConfigError
 from clotho_long.core.extras import how_to_install
 
 SCHEDULER_TIMEOUT_S = 10
+WARNINGS = "PYTHONWARNINGS"
 UNKNOWN = 0  # a total that is not known: progress then counts
 
 # After Ctrl-C tasks are given up, which is what was asked for.
@@ -133,14 +135,29 @@ def uninterrupted_start() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    # Python up to 3.12 lets the signals through again when it starts this helper, so it is started before
-    resource_tracker.ensure_running()
-    # a blocked signal stays blocked in a program that is started, which a handler does not
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with _quiet_trackers():
+        # Python up to 3.12 lets the signals through again when it starts this helper, so it is started before
+        resource_tracker.ensure_running()
+        # a blocked signal stays blocked in a program that is started, which a handler does not
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _quiet_trackers() -> Iterator[None]:
+    """Helpers that are started inside tidy up what ended workers left, and do not warn of it."""
+    before = os.environ.get(WARNINGS)
+    os.environ[WARNINGS] = ",".join(filter(None, (before, "ignore:resource_tracker:UserWarning")))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if before is None:
+            del os.environ[WARNINGS]
+        else:
+            os.environ[WARNINGS] = before
 
 
 def run(
