@@ -26,7 +26,7 @@ from clotho_long.sources.walking_tours import PUBLISHED_SPLITS
 from clotho_long.stages.plan import sample_split
 from pipelines.make_manifest import published_events, published_tours
 from tests.builders import as_manifest, make_corpus, make_tours, run_cli, write_captions
-from tests.stages.standin_clotho import make_standin_clotho, published_lengths_s, write_facts
+from tests.stages.standin_clotho import FACTS, make_standin_clotho, published_lengths_s, write_facts
 
 MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 MANIFEST = MANIFESTS / "clotho-moment-long"
@@ -63,14 +63,16 @@ def test_a_published_recipe_becomes_ours(tmp_path: Path) -> None:
     )
 
 
-def test_importing_the_published_validation_recipe_gives_the_published_annotations(
-    published: Path, tmp_path: Path
-) -> None:
-    folder = published / "clotho_moment"
-    result = run_cli("import-recipe", folder / "recipe_valid.json", "--out", tmp_path / "corpus")
+def test_importing_the_published_validation_recipe_gives_the_published_annotations(tmp_path: Path) -> None:
+    recipe, released = (
+        gzip.decompress((FACTS / f"{name}.gz").read_bytes())
+        for name in ("recipe_valid.json", "clotho_moment_val_release.jsonl")
+    )
+    (tmp_path / "recipe_valid.json").write_bytes(recipe)
+    result = run_cli("import-recipe", tmp_path / "recipe_valid.json", "--out", tmp_path / "corpus")
     assert result.exit_code == 0, result.output
     ours = (tmp_path / "corpus" / "text" / "valid.jsonl").read_bytes()
-    assert ours == (folder / "clotho_moment_val_release.jsonl").read_bytes()
+    assert ours == released
     assert ours.count(b"\n") == 4918
 
 
