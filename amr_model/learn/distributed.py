@@ -53,7 +53,6 @@ class Processes:
         dist.all_reduce(summed)
         return summed
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def gather(self, mine: Tensor, first: int, size: int) -> Tensor:
         """[size, ...] the rows of all processes, ours from `first` on; gradients find their way back."""
         if self.count == 1:

@@ -119,7 +119,8 @@ class Trainer:
                 batch,
                 for_loss=True,
                 choose_negatives=choose,
-                gather=None if team.count == 1 else team.gather,
+                # loading the compiler takes a second: only where there is something to keep it from
+                gather=None if team.count == 1 else torch.compiler.disable(team.gather),  # type: ignore[no-untyped-call]
             )
         return self.criterion(
             outputs,

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from amr_model.model.operations import Dropout, attention, dropout, mask_bias
+from amr_model.model.operations import Dropout, attention, dropout, in_blocks, mask_bias
 
 START_SLOPE = 0.25  # of PReLU
 
@@ -110,6 +110,9 @@ class FeedForward(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        return in_blocks(self._layers, x, numbers=x.shape[1] * self.linear1.out_features)
+
+    def _layers(self, x: Tensor) -> Tensor:
         out: Tensor = self.linear2(self.dropout(F.prelu(self.linear1(x), self.slope)))
         return out
 

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from amr_model.model import operations
+from amr_model.model.layers import FeedForward
 from amr_model.model.operations import LEVELS, attention, dropout, dropout_factors
 
 
 @pytest.fixture(autouse=True)
 def own_seed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Pieces of a few bytes, so that small tensors have several and a last one that is shorter."""
+    """Pieces and blocks of a few numbers: small tensors have several, and a last one that is shorter."""
     monkeypatch.setattr(operations, "PIECE_BYTES", 64)
+    monkeypatch.setattr(operations, "BLOCK_NUMBERS", 300)
     with torch.random.fork_rng():
         torch.manual_seed(7)
         yield
@@ -30,7 +32,7 @@ def test_attention_is_softmax_and_dropout_of_the_weights(rate: float, masked: bo
     q = torch.randn(batch, heads, queries, dim).requires_grad_()
     k, v = (torch.randn(batch, heads, keys, dim).requires_grad_() for _ in range(2))
     with torch.random.fork_rng():
-        factors = dropout_factors((batch, heads, queries, keys), rate)
+        factors = torch.cat([dropout_factors((items, heads, queries, keys), rate) for items in (2, 2, 1)])
 
     def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         scores = q @ k.transpose(-2, -1) * dim**-0.5
@@ -71,3 +73,14 @@ def test_dropout_depends_on_the_seed_and_not_on_threads() -> None:
         torch.set_num_threads(threads)
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[1], found[2])
+
+
+def test_a_feed_forward_layer_in_blocks_is_the_layer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = FeedForward(4, 16, dropout=0.0), torch.randn(7, 5, 4).requires_grad_()
+    found = []
+    for numbers in (200, 10**6):  # two items of 80 numbers at a time; all
+        monkeypatch.setattr(operations, "BLOCK_NUMBERS", numbers)
+        out = layer(x)
+        found.append((out, *torch.autograd.grad(out.square().sum(), [x, *layer.parameters()])))
+    for blocks, whole in zip(*found, strict=True):
+        torch.testing.assert_close(blocks, whole)
