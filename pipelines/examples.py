@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from amr_model.answer.calibration import Calibration
+from amr_model.answer.readout import Floats, smoothed_probability
+from amr_model.answer.run import Found
 from amr_model.config import ExperimentConfig
 from amr_model.learn.train import BEST
 from amr_model.scoring.metrics import score_queries
@@ -18,7 +20,7 @@ from clotho_long.core.predictions import read_predictions
 from clotho_long.core.seeds import generator
 from clotho_long.corpus import Corpus
 from clotho_long.stages.mixtures import MixtureTask, mixture_tasks, render_mixture
-from pipelines.report import FOUND_IOU, Example
+from pipelines.report import FOUND_IOU, CurveKind, Example
 from pipelines.runs import PREDICTIONS, Asked, LabelledSet, ask
 
 SHOWN_MOMENTS = 5
@@ -41,7 +43,7 @@ def choose_examples(
     """`number` queries whose first window is right, and as many whose is not; fewer if there are fewer.
 
     Args:
-        run: whose best checkpoint answered; asked again for its saliency.
+        run: whose best checkpoint answered; asked again for its curve.
         scored: where `score_step` wrote the predictions.
         corpus: where the recordings can be mixed anew to be heard; None leaves sound out.
     """
@@ -55,13 +57,14 @@ def choose_examples(
     rng = generator(seed, "examples")
     chosen = [*_drawn(rng, hits, number), *_drawn(rng, misses, number)]
     place = {query.qid: at for at, query in enumerate(data.queries)}
-    saliency_of = _saliency(retrieval, [place[qid] for qid in chosen])
     mixtures = {} if corpus is None else {t.recipe.recording_id: t for t in mixture_tasks(corpus, [split])}
     examples = []
     for qid in chosen:
         query = data.queries[place[qid]]
         task = mixtures.get(query.recording_id)
         picture, sound = (b"", b"") if task is None else _sound_of(task)
+        found = _found(retrieval, place[qid])
+        kind, curve = _shown(found, retrieval.calibration)
         examples.append(
             Example(
                 query=query.query,
@@ -72,7 +75,9 @@ def choose_examples(
                 predicted=predictions[qid].moments[:SHOWN_MOMENTS],
                 first_iou=iou_of[qid],
                 hit=iou_of[qid] >= FOUND_IOU,
-                saliency=saliency_of[place[qid]],
+                curve=curve,
+                curve_kind=kind,
+                presence=found.presence,
                 spectrogram_png=picture,
                 sound_mp3=sound,
             )
@@ -84,19 +89,28 @@ def _drawn(rng: np.random.Generator, qids: Sequence[str], number: int) -> list[s
     return [qids[at] for at in sorted(rng.permutation(len(qids))[:number])]
 
 
-def _saliency(retrieval: Asked, places: Sequence[int]) -> dict[int, tuple[float, ...]]:
-    """The saliency of each second of some queries, scaled to [0, 1], by their place in the set."""
-    if not places:
-        return {}
+def _found(retrieval: Asked, place: int) -> Found:
+    """What the query at `place` of the set finds, in a recording of any length."""
     data = retrieval.data
-    with torch.inference_mode():
-        saliency = retrieval.network(data.batch(np.array(places))).saliency.cpu().numpy()
-    scaled = {}
-    for at, row in zip(places, saliency, strict=True):
-        valid = row[: data.num_rows[at]]
-        span = max(float(valid.max() - valid.min()), 1e-9)
-        scaled[at] = tuple(((valid - valid.min()) / span).round(4).tolist())
-    return scaled
+    audio, text = data.whole(place)
+    (found,) = retrieval.asker.recording(audio, data.queries[place].duration_s, [text])
+    return found
+
+
+def _shown(found: Found, calibration: Calibration | None) -> tuple[CurveKind, tuple[float, ...]]:
+    """What the curve of a network is, and its height from 0 to 1 at each second.
+
+    Calibrated, it is the probability that the second answers, as it was read. Otherwise its numbers mean
+    something beside each other alone: they are drawn between the lowest and the highest.
+    """
+    if calibration is not None:
+        return "probability", _rounded(smoothed_probability([found.curve], calibration.readout))
+    low, high = float(found.curve.min()), float(found.curve.max())
+    return "saliency", _rounded((found.curve - low) / max(high - low, 1e-9))
+
+
+def _rounded(heights: Floats) -> tuple[float, ...]:
+    return tuple(heights.astype(np.float64).round(4).tolist())
 
 
 def _sound_of(task: MixtureTask) -> tuple[bytes, bytes]:

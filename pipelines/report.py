@@ -79,7 +79,9 @@ class Example:
     predicted: tuple[tuple[float, float, float], ...]  # onset_s, offset_s, score, best first
     first_iou: float  # of the first window with the best moment
     hit: bool
-    saliency: tuple[float, ...] = ()  # of each second, scaled to [0, 1]
+    curve: tuple[float, ...] = ()  # of each second, from 0 to 1
+    curve_kind: CurveKind = "saliency"  # scaled to [0, 1]; a probability is not
+    presence: float | None = None  # probability that the recording holds the query, if that was calibrated
     spectrogram_png: bytes = b""  # nothing where no sound is at hand
     sound_mp3: bytes = b""
     kind: Literal["example"] = "example"
@@ -92,6 +94,7 @@ class Example:
         return "close" if self.first_iou >= CLOSE_IOU else "missed"
 
 
+CurveKind: TypeAlias = Literal["saliency", "probability"]
 Block: TypeAlias = Text | Table | Headline | Picture | Example
 
 
@@ -126,7 +129,12 @@ def write_report(page: ReportPage, folder: Path) -> Path:
 def to_html(page: ReportPage) -> str:
     """One self-contained page."""
     made = environment(TEMPLATE_FOLDER).overlay()
-    made.filters = {**made.filters, "timeline": _timeline_of, "breakable": _breakable}
+    made.filters = {
+        **made.filters,
+        "timeline": _timeline_of,
+        "breakable": _breakable,
+        "presence_note": presence_note,
+    }
     return made.get_template("report.html.j2").render(page=page, version=__version__)
 
 
@@ -172,11 +180,17 @@ def _markdown_example(example: Example) -> list[str]:
         f"- {_plain(example.recording_id)}, qid {_plain(example.qid)}",
         f"- true: {truth}",
         f"- answered: {answers or 'nothing'}",
+        *([f"- {note}"] if (note := presence_note(example)) else []),
     ]
 
 
 def _pictures(page: ReportPage) -> Sequence[Picture]:
     return [block for section in page.sections for block in section.blocks if isinstance(block, Picture)]
+
+
+def presence_note(example: Example) -> str:
+    """How sure the network is that the recording holds what is asked for, if that was calibrated."""
+    return "" if example.presence is None else f"probability that it is there at all: {example.presence:.2f}"
 
 
 def _plain(text: str) -> str:
@@ -190,7 +204,7 @@ def _breakable(name: str) -> Markup:
 
 
 def _timeline_of(example: Example) -> Markup:
-    """The lanes of an example: its sound, the truth, what was answered, and the saliency."""
+    """The lanes of an example: its sound, the truth, what was answered, and the curve."""
     lanes = []
     if example.spectrogram_png:
         lanes.append(Lane(name="sound", kind="picture", picture=data_uri(example.spectrogram_png, "png")))
@@ -207,8 +221,8 @@ def _timeline_of(example: Example) -> Markup:
         Lane(name="true", kind="truth", marks=truth),
         Lane(name="answer", kind="answer", marks=_answers(example)),
     ]
-    if example.saliency:
-        lanes.append(Lane(name="saliency", kind="saliency", outline=outline(example.saliency)))
+    if example.curve:
+        lanes.append(Lane(name=example.curve_kind, kind="curve", outline=outline(example.curve)))
     return Markup(timeline(lanes, example.duration_s, labelled=True))
 
 

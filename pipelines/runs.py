@@ -12,7 +12,7 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from amr_model.answer.calibration import Calibration
-from amr_model.answer.run import predict_set
+from amr_model.answer.run import Asker, as_predictions
 from amr_model.checkpoint import load_calibrated, load_checkpoint
 from amr_model.config import ExperimentConfig, system
 from amr_model.data.sets import RetrievalSet, features_made_by, read_annotations
@@ -107,9 +107,20 @@ class Asked:
     config: ExperimentConfig
     calibration: Calibration | None = None
 
+    @property
+    def asker(self) -> Asker:
+        """The network with what decides how it is read."""
+        return Asker(
+            network=self.network,
+            config=self.config,
+            device=self.data.device,
+            calibration=self.calibration,
+            num_moments=self.config.inference.num_moments,
+        )
+
     def answers(self) -> list[Prediction]:
-        """The ranked windows of every query."""
-        return predict_set(self.network, self.data, self.config, self.calibration)
+        """The ranked moments of every query."""
+        return as_predictions(self.data.queries, self.asker.answers(self.data))
 
 
 def ask(

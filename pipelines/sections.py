@@ -168,7 +168,8 @@ def examples_section(examples: Sequence[Example]) -> Section:
             f"{hits} queries whose first window is right (IoU of at least {FOUND_IOU}) and "
             f"{len(examples) - hits} whose is not, drawn by lot among each kind: nothing here is picked. "
             f"Close is what has an IoU of at least {CLOSE_IOU}, missed what has less. Click a moment to hear "
-            "it; answers are the darker, the higher their score."
+            "it; answers are the darker, the higher their score. The curve is what the network says of each "
+            "second: a probability if it is calibrated, else saliency between its lowest and highest value."
         )
     )
     return Section(title="Examples", blocks=(explained, *examples))

@@ -45,7 +45,7 @@ class Lane:
     """One row of a timeline."""
 
     name: str
-    kind: Literal["picture", "truth", "answer", "saliency"]
+    kind: Literal["picture", "truth", "answer", "curve"]
     marks: Sequence[Mark] = ()  # in the order in which they are drawn
     picture: str = ""  # address of the lane's spectrogram; without one, the style sheet's --picture is drawn
     outline: str = ""  # points of a polygon in a box of 100 x 100

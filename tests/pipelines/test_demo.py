@@ -82,6 +82,22 @@ def test_the_demonstration_ends_in_a_report(shown: Path) -> None:
     assert float(shown_figure[1]) == pytest.approx(metrics["brief"]["MR-full-R1@0.5"], abs=0.06)
 
 
+def test_the_examples_of_a_calibrated_system_show_the_probability_that_answers_are_read_off(
+    tmp_path: Path,
+) -> None:
+    result = run_demo(tmp_path, "--set=systems=[S9]", "--set=examples=2")
+    assert result.exit_code == 0, result.output
+    html = (tmp_path / "report.html").read_text()
+    examples = re.findall(r'<article class="example.*?</article>', html, flags=re.DOTALL)
+    assert examples
+    for example in examples:
+        assert '<div class="label">probability</div>' in example
+        (drawn,) = re.findall(r'<polygon points="([^"]+)"', example)
+        heights = [100 - float(point.split(",")[1]) for point in drawn.split()[1:-1]]
+        assert 0 <= min(heights) <= max(heights) <= 100
+        assert re.search(r"there at all: (0\.\d\d|1\.00)", example)
+
+
 def test_pretraining_has_the_labels_of_one_window_and_fine_tuning_those_of_all(shown: Path) -> None:
     used = [
         yaml.safe_load((shown / run / "config.yml").read_text())["targets"]["saliency_moments"]

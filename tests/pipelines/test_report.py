@@ -44,7 +44,7 @@ def make_example(**changes: object) -> Example:
         "predicted": ((6.0, 12.0, 0.9), (30.0, 33.0, 0.2)),
         "first_iou": 1.0,
         "hit": True,
-        "saliency": (0.0, 1.0, 0.5),
+        "curve": (0.0, 1.0, 0.5),
         "spectrogram_png": b"png",
         "sound_mp3": b"mp3",
     }
@@ -125,10 +125,20 @@ def test_nothing_of_others_becomes_markup_in_markdown() -> None:
 
 
 def test_an_example_without_sound_or_answer_is_still_shown() -> None:
-    example = make_example(spectrogram_png=b"", sound_mp3=b"", saliency=(), predicted=())
+    example = make_example(spectrogram_png=b"", sound_mp3=b"", curve=(), predicted=())
     html = to_html(make_page(example))
     assert "<audio" not in html
     assert "answered: nothing" in to_markdown(make_page(example))
+
+
+def test_an_example_names_its_curve_and_says_how_sure_it_is_of_the_recording() -> None:
+    calibrated = make_page(make_example(curve_kind="probability", presence=0.875))
+    assert '<div class="label">probability</div>' in to_html(calibrated)
+    for text in (to_html(calibrated), to_markdown(calibrated)):
+        assert "probability that it is there at all: 0.88" in text
+    plain = make_page(make_example())
+    assert '<div class="label">saliency</div>' in to_html(plain)
+    assert "there at all" not in to_html(plain) + to_markdown(plain)
 
 
 def test_markdown_has_its_pictures_beside_it(tmp_path: Path) -> None:
