@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -55,6 +56,29 @@ NETWORK = (
 MIXTURES = ("clip_duration=60", "clip_interval=3", "gap.mean=6")
 
 Kind = tuple[str, str]  # sound, pitch
+
+# A process begins with the peak memory of the one that started it: a small one lies between.
+WATCH = """
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[2:])
+with open(sys.argv[1], "w") as file:
+    file.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(status)
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What a command printed, and what it took."""
+
+    lines: list[str]  # of stdout
+    seconds: float
+    peak_bytes: int
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """Its lines of JSON."""
+        return [json.loads(line) for line in self.lines if line.startswith("{")]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,13 +139,14 @@ def _train(out: Path, sources: tuple[Path, Path], epochs: int, jobs: int) -> Pat
     corpus = out / "corpus"
     mixtures = [word for setting in MIXTURES for word in ("--set", setting)]
     network = [word for setting in NETWORK for word in ("--set", setting)]
-    _run("clotho_long.cli", "build", "--clotho", sources[0], "--walking-tours", sources[1], "--out", corpus,
-         "--split", "ratio:3,1,1", "--encoder", "logmel", "--jobs", jobs, *mixtures)  # fmt: skip
+    run_command("clotho_long.cli", "build", "--clotho", sources[0], "--walking-tours", sources[1],
+         "--out", corpus, "--split", "ratio:3,1,1", "--encoder", "logmel", "--jobs", jobs,
+         *mixtures)  # fmt: skip
     texts = [
         word for split in ("train", "valid") for word in (f"--{split}", corpus / "text" / f"{split}.jsonl")
     ]
     features = ("--features", corpus / "features")
-    _run("amr_model.cli", "train", "--system", "S9", *texts, *features, "--out", out / "run",
+    run_command("amr_model.cli", "train", "--system", "S9", *texts, *features, "--out", out / "run",
          "--epochs", epochs, "--jobs", jobs, *network)  # fmt: skip
     return out / "run" / "checkpoint-best.pt"
 
@@ -142,9 +167,9 @@ def _synthesise(folder: Path, clotho: Path, num: int, length_s: float) -> list[T
         placed[at].append((present[place % len(present)], slot))
     moments: dict[Kind, list[tuple[str, float, float]]] = {kind: [] for kind in kinds}
     for at in range(num):
-        sound = _city(length_s, at)
+        sound = city_noise(length_s, at)
         for kind, slot in placed[at]:
-            event, onset_s = _event(clotho, kind), SLOT_S * slot + 1.0
+            event, onset_s = take_of(clotho, kind), SLOT_S * slot + 1.0
             start = int(onset_s * RATE_HZ)
             sound[start : start + len(event)] += EVENT_GAIN * event[: len(sound) - start]
             moments[kind].append((_name(at), onset_s, onset_s + len(event) / RATE_HZ))
@@ -159,13 +184,14 @@ def _synthesise(folder: Path, clotho: Path, num: int, length_s: float) -> list[T
     ]
 
 
-def _city(length_s: float, seed: int) -> Waveform:
+def city_noise(length_s: float, seed: int) -> Waveform:
+    """Mono, at `RATE_HZ`."""
     stereo = tour_sound(length_s, generator(7, "city", str(seed)))
     mono: Waveform = soxr.resample(stereo.mean(axis=1), TOUR_RATE_HZ, RATE_HZ).astype(np.float32)
     return mono
 
 
-def _event(clotho: Path, kind: Kind) -> Waveform:
+def take_of(clotho: Path, kind: Kind) -> Waveform:
     """A take that the network did not learn on."""
     (path,) = clotho.rglob(f"{kind[1]} {kind[0]}, take 1 (test).wav")
     whole: Waveform = np.concatenate(list(stream_mono(path, RATE_HZ)))
@@ -191,8 +217,8 @@ def _kill(words: Sequence[object], *, features: Path, after: int) -> None:
 def _change(folder: Path, num: int, minutes: float) -> dict[str, str]:
     """Add, change, rename and remove recordings; old name -> new name."""
     for at in range(CHANGED):
-        write_audio(folder / f"added{at}.wav", _city(60 * minutes, 1000 + at), RATE_HZ)
-        write_audio(folder / _name(num - 1 - at), _city(60 * minutes, 2000 + at), RATE_HZ)
+        write_audio(folder / f"added{at}.wav", city_noise(60 * minutes, 1000 + at), RATE_HZ)
+        write_audio(folder / _name(num - 1 - at), city_noise(60 * minutes, 2000 + at), RATE_HZ)
         (folder / _name(num - 1 - CHANGED - at)).unlink()
     names = {_name(at): f"renamed{at}.wav" for at in range(CHANGED)}
     for old, new in names.items():
@@ -200,39 +226,38 @@ def _change(folder: Path, num: int, minutes: float) -> dict[str, str]:
     return names
 
 
-def _told(label: str, *words: object, quiet: bool = False) -> list[dict[str, object]]:
+def _told(label: str, *words: object, quiet: bool = False) -> list[dict[str, Any]]:
     """Run `amr` as users do; prints time, memory, and its last line; its lines of JSON, if it prints such."""
-    started = time.perf_counter()
-    lines, peak = _run("amr_model.cli", *words)
-    told = "" if quiet or not lines else f": {lines[-1]}"
-    print(f"{label}: {time.perf_counter() - started:.1f} s, peak {peak / 1e9:.2f} GB{told}", flush=True)
-    return [json.loads(line) for line in lines if line.startswith("{")]
+    ran = run_command("amr_model.cli", *words)
+    told = "" if quiet or not ran.lines else f": {ran.lines[-1]}"
+    print(f"{label}: {ran.seconds:.1f} s, peak {ran.peak_bytes / 1e9:.2f} GB{told}", flush=True)
+    return ran.objects
 
 
-def _run(module: str, *words: object) -> tuple[list[str], int]:
-    """Lines of stdout, and peak memory in bytes."""
+def run_command(module: str, *words: object) -> Ran:
+    """Run a command as users do."""
     command = [*_program(module), *map(str, words), "--quiet"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        lines = child.stdout.read().splitlines()
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise click.ClickException(f"{' '.join(command)} ended with {child.returncode}")
-    return lines, usage.ru_maxrss * 1024
+    with tempfile.NamedTemporaryFile("r") as peak:
+        started = time.perf_counter()
+        watched = [sys.executable, "-c", WATCH, peak.name, *command]
+        done = subprocess.run(watched, stdout=subprocess.PIPE, text=True, check=False)
+        seconds = time.perf_counter() - started
+        if done.returncode:
+            raise click.ClickException(f"{' '.join(command)} ended with {done.returncode}")
+        return Ran(lines=done.stdout.splitlines(), seconds=seconds, peak_bytes=int(peak.read()) * 1024)
 
 
 def _program(module: str) -> list[str]:
     return [sys.executable, "-c", f"from {module} import main; main()"]
 
 
-def _places(answer: dict[str, object]) -> list[tuple[str, float, float]]:
+def _places(answer: dict[str, Any]) -> list[tuple[str, float, float]]:
     moments = answer["moments"]
     assert isinstance(moments, list)
     return [(Path(m["recording"]).name, m["start"], m["end"]) for m in moments]
 
 
-def _score(label: str, truths: Sequence[Truth], answers: Sequence[dict[str, object]]) -> None:
+def _score(label: str, truths: Sequence[Truth], answers: Sequence[dict[str, Any]]) -> None:
     """Recall of true moments (IoU of at least 0.5), and how well the best score tells what is there."""
     first, ten, best = [], [], []
     for truth, answer in zip(truths, answers, strict=True):
