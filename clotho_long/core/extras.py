@@ -12,6 +12,8 @@ EXTRA_OF = {
     "scipy": "model",
     "transformers": "model",
     "huggingface_hub": "model",
+    "pooch": "model",
+    "requests": "model",
     "gradio": "web",
     "dask": "dask",
     "distributed": "dask",

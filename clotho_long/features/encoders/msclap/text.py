@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clotho_long.core.errors import FeatureError
+from clotho_long.core.hub import hub_file
 from clotho_long.features.encoder import Matrix
-from clotho_long.features.encoders.msclap.hub import hub_file
 from clotho_long.features.encoders.msclap.linear import Linear
 
 HUB_TOKENIZER = "gpt2"
