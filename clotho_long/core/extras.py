@@ -11,6 +11,7 @@ EXTRA_OF = {
     "torch": "model",
     "scipy": "model",
     "transformers": "model",
+    "tokenizers": "model",
     "huggingface_hub": "model",
     "pooch": "model",
     "requests": "model",

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from clotho_long.core.errors import ConfigError, FeatureError
 from clotho_long.features.encoder import shared_space
@@ -79,6 +80,11 @@ def test_absent_models_and_other_precisions_are_refused(tmp_path):
         load_laion(tmp_path, "cpu", "bf16")
 
 
+def embedding(features):
+    """The vectors of `get_*_features`: since transformers 5 they are in an output, and not of unit length."""
+    return F.normalize(getattr(features, "pooler_output", features), dim=-1)
+
+
 def test_the_shared_space_is_the_model_s_own(folder):
     encoder = load_laion(folder, "cpu")
     windows = np.random.default_rng(1).uniform(-0.5, 0.5, (2, encoder.window_samples)).astype(np.float32)
@@ -89,8 +95,9 @@ def test_the_shared_space_is_the_model_s_own(folder):
         list(windows), sampling_rate=48000, truncation="rand_trunc", padding="repeatpad", return_tensors="pt"
     )
     with torch.inference_mode():
-        sound = encoder._model.get_audio_features(input_features=pictures["input_features"].float())
-        text = encoder._model.get_text_features(**tokens)
+        heard = pictures["input_features"].float()
+        sound = embedding(encoder._model.get_audio_features(input_features=heard))
+        text = embedding(encoder._model.get_text_features(**tokens))
     vectors = space.project_rows(encoder.encode_windows(windows))
     np.testing.assert_allclose(vectors, sound.numpy(), atol=1e-6)
     words = space.project_texts(encoder.encode_texts(texts))

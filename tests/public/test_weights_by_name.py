@@ -7,12 +7,13 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pooch
 import pytest
 import torch
 from click.testing import CliRunner
-from huggingface_hub import constants, file_download
+from huggingface_hub import constants, file_download, utils
 
 import amr_model
 from amr_model.checkpoint import Checkpoint, checkpoint_fingerprint, load_checkpoint, save_checkpoint
@@ -53,12 +54,12 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Host]:
     """The hub, doi.org and Zenodo, all on this machine, with empty caches."""
     with standing_in() as host:
-        monkeypatch.setattr(constants, "ENDPOINT", host.address)
-        template = host.address + "/{repo_id}/resolve/{revision}/{filename}"
-        for module in (constants, file_download):
-            monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
+        ask_at(host.address, monkeypatch)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        module: Any = utils
+        forget = getattr(module, "reset_sessions", None) or module.close_session  # by version
+        forget()  # one that was opened offline stays offline
         monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 4096)  # what a break costs
         monkeypatch.setattr("time.sleep", lambda seconds: None)  # between attempts
         monkeypatch.setattr(
@@ -70,16 +71,18 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Host]:
         yield host
 
 
+def ask_at(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the hub's library ask there, as `HF_ENDPOINT` does before it is imported."""
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    for module in (constants, file_download):  # versions read it in the one or the other
+        monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
+
+
 def unplug(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on nothing answers."""
     dead = "http://127.0.0.1:9"
-    monkeypatch.setattr(
-        file_download,
-        "HUGGINGFACE_CO_URL_TEMPLATE",
-        dead + "/{repo_id}/resolve/{revision}/{filename}",
-        raising=False,
-    )
-    monkeypatch.setattr(constants, "ENDPOINT", dead)
+    ask_at(dead, monkeypatch)
     monkeypatch.setattr(pooch.downloaders.ZenodoRepository, "base_api_url", f"{dead}/api/records")
     host.asked.clear()
 
