@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from amr_model.answer.retriever import Finder
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+WEIGHTS = click.Path(path_type=Path)  # of an encoder: a file, or a folder that holds a model
 CHECKPOINT = click.Path(dir_okay=False)  # stays text: an address is no path
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 EXISTING_PATH = click.Path(exists=True, path_type=Path)

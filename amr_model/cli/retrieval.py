@@ -14,8 +14,8 @@ from amr_model.cli.options import (
     CHECKPOINT,
     CHECKPOINT_HELP,
     EXISTING_PATH,
-    FILE,
     FOLDER,
+    WEIGHTS,
     chosen_device,
     cross_mask_option,
     device_option,
@@ -49,7 +49,7 @@ DEFAULT_ENCODER = "msclap-2023"
     help=f"{CHECKPOINT_HELP}  [default: none, the encoder's own similarity answers (S0)]",
 )
 @click.option("--encoder", help="Encoder of the features.  [default: the checkpoint's, else msclap-2023]")
-@click.option("--weights", type=FILE, help="Weights of the encoder.  [default: those found or downloaded]")
+@click.option("--weights", type=WEIGHTS, help="Weights of the encoder.  [default: those found or downloaded]")
 @click.option(
     "--features",
     "features_dir",

@@ -17,8 +17,8 @@ from amr_model.cli.options import (
     EXISTING_FILE,
     EXISTING_FOLDER,
     EXISTING_PATH,
-    FILE,
     FOLDER,
+    WEIGHTS,
     chosen_device,
     cross_mask_option,
     device_option,
@@ -57,7 +57,7 @@ def _settled(help_text: str) -> str:
     help="A file or folder that the index no longer looks after; may be repeated.",
 )
 @click.option("--encoder", help=_settled("Encoder of the features; of a new index msclap-2023."))
-@click.option("--weights", type=FILE, help="Weights of the encoder.  [default: those found or downloaded]")
+@click.option("--weights", type=WEIGHTS, help="Weights of the encoder.  [default: those found or downloaded]")
 @click.option("--precision", help=_settled("Of the encoder's matrix products; of a new index float32."))
 @click.option(
     "--windows",
@@ -158,7 +158,7 @@ def index(
     help=f"{CHECKPOINT_HELP}  [default: none, the encoder's own similarity answers (S0)]",
 )
 @click.option(
-    "--weights", type=FILE, help="Weights of the encoder.  [default: those the index was made with]"
+    "--weights", type=WEIGHTS, help="Weights of the encoder.  [default: those the index was made with]"
 )
 @click.option(
     "--top", type=click.IntRange(min=1), default=10, show_default=True, help="Moments of a ranking, at most."

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import json
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from click.testing import CliRunner
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from amr_model.cli import main as amr
+from clotho_long.cli import main
 from clotho_long.core.errors import ConfigError, FeatureError
-from clotho_long.features.encoder import shared_space
+from clotho_long.features.encoder import ENTRY_POINT_GROUP, shared_space
 from clotho_long.features.encoders.laion import load_laion
+from clotho_long.features.files import AUDIO_KEY, audio_file, read_features
+from tests.features.tiny_corpus import write_noise
 
 transformers = pytest.importorskip("transformers")
 
@@ -41,8 +47,11 @@ def folder(tmp_path_factory):
     model.save_pretrained(folder)
     transformers.ClapFeatureExtractor().save_pretrained(folder)
     letters = ["<s>", "<pad>", "</s>", "<unk>", *(chr(code) for code in range(33, 127)), "Ġ", "<mask>"]
-    (folder / "vocab.json").write_text(json.dumps({letter: index for index, letter in enumerate(letters)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
+    vocabulary = {letter: index for index, letter in enumerate(letters)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    tokenizer.save(str(folder / "tokenizer.json"))
     return folder
 
 
@@ -103,3 +112,20 @@ def test_the_shared_space_is_the_model_s_own(folder):
     words = space.project_texts(encoder.encode_texts(texts))
     assert words.shape == (2, space.dim)
     np.testing.assert_allclose(words[1], text[0].numpy(), atol=1e-6)
+
+
+def test_commands_take_the_folder_of_a_model(folder, tmp_path, monkeypatch):
+    point = EntryPoint("laion-clap", "clotho_long.features.encoders.laion:load_laion", ENTRY_POINT_GROUP)
+    monkeypatch.setattr("clotho_long.features.encoder.entry_points", lambda **group: [point])
+    write_noise(tmp_path / "a.wav", 2)
+    encoder = ["--encoder", "laion-clap", "--weights", str(folder), "--device", "cpu", "--jobs", "1"]
+    made = CliRunner().invoke(
+        main, ["features", str(tmp_path / "a.wav"), "--out", str(tmp_path / "f"), *encoder]
+    )
+    assert made.exit_code == 0, made.output
+    rows, _ = read_features(audio_file(tmp_path / "f", "a"), AUDIO_KEY)
+    assert rows.shape == (2, load_laion(folder, "cpu").dim)
+    heard = CliRunner().invoke(
+        amr, ["index", str(tmp_path / "a.wav"), "--out", str(tmp_path / "i"), *encoder]
+    )
+    assert heard.exit_code == 0, heard.output
