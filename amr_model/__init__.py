@@ -38,6 +38,7 @@ def load(
     """A trained network with the encoder whose features it reads, ready to be asked.
 
     Args:
+        checkpoint: a file, or a name such as `hf://OWNER/REPOSITORY/FILE`; see docs/public_weights.md.
         device: auto, cpu, cuda, cuda:1, mps.
         encoder: None for the one that the network was trained with.
         weights: of the encoder; None for those that are found or downloaded.
@@ -50,7 +51,7 @@ def load(
     from clotho_long.core.devices import find_device
 
     return load_retriever(
-        Path(checkpoint),
+        checkpoint,
         find_device(device),
         encoder=encoder,
         weights=None if weights is None else Path(weights),
@@ -71,7 +72,7 @@ def open_index(
         index.search("a dog barks")  # a pandas table: query, recording, onset_s, offset_s, score
 
     Args:
-        checkpoint: whose network answers; None for the encoder's own similarity (S0).
+        checkpoint: whose network answers, as for `load`; None for the encoder's own similarity (S0).
         weights: of the encoder, if they are not where they were when the index was made.
         device: auto, cpu, cuda, cuda:N or mps.
 

@@ -22,8 +22,9 @@ from amr_model.model import MomentRetriever
 from amr_model.public.networks import network_of
 from amr_model.public.reader import read_foreign
 from amr_model.public.renaming import CrossMask, convert_foreign
-from clotho_long.core.errors import ConfigError
-from clotho_long.core.files import atomic_path, write_text
+from amr_model.public.weights_by_name import PUBLIC, is_remote, local_checkpoint
+from clotho_long.core.errors import ClothoLongError, ConfigError
+from clotho_long.core.files import atomic_path, fingerprint_file, write_text
 from clotho_long.core.settings import build_config, shown, to_plain
 
 FORMAT = "amr-checkpoint-1"
@@ -77,15 +78,35 @@ def load_checkpoint(path: Path | str, *, cross_mask: CrossMask | None = None) ->
     """A checkpoint of ours, or a public one under the compatible preset (`public/renaming.py`). On the CPU.
 
     Args:
+        path: a file, or what `public/weights_by_name.py` finds one by.
         cross_mask: of a public one, its generation (`docs/systems.md`); None: the earlier one.
 
     Raises:
-        TrainingError: there is no such file, or it is damaged, not trusted, or of another kind.
+        TrainingError: there is no such file, or it cannot be downloaded, is damaged, not trusted, or of
+            another kind.
         ConfigError: its settings are not ours.
     """
-    path = Path(path)
+    if not is_remote(path):
+        return _read(Path(path), cross_mask)
+    local = local_checkpoint(path)
+    try:
+        return _read(local, cross_mask)
+    except ClothoLongError as error:  # who asked for a name knows nothing of the cache
+        if error.where == str(local):
+            raise type(error)(error.problem, path, error.fix) from None
+        raise
+
+
+def checkpoint_fingerprint(path: Path | str) -> str:
+    """What a checkpoint is, by its content, wherever it is."""
+    return fingerprint_file(local_checkpoint(path))
+
+
+def _read(path: Path, cross_mask: CrossMask | None) -> Checkpoint:
     if not path.is_file():
-        raise TrainingError("no such checkpoint", path, "check the path")
+        raise TrainingError(
+            "no such checkpoint", path, f"check the path; names are hf://..., doi:... and {', '.join(PUBLIC)}"
+        )
     content = read_foreign(path)
     if "format" not in content:
         config, model = convert_foreign(path, content, cross_mask=cross_mask)

@@ -226,7 +226,7 @@ class Retriever:
 
 
 def load_retriever(
-    checkpoint: Path,
+    checkpoint: Path | str,
     device: torch.device,
     *,
     encoder: str | None = None,

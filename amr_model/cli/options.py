@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from amr_model.answer.retriever import Finder
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+WEIGHTS = click.Path(path_type=Path)  # of an encoder: a file, or a folder that holds a model
+CHECKPOINT = click.Path(dir_okay=False)  # stays text: an address is no path
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 EXISTING_PATH = click.Path(exists=True, path_type=Path)
 EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 Command = Callable[..., Any]
+
+CHECKPOINT_HELP = "A file, ours or a public one, or a name such as hf://OWNER/REPOSITORY/FILE."
 
 
 def device_option(command: Command) -> Command:
@@ -82,7 +86,7 @@ def set_options(command: Command) -> Command:
             "--features", required=True, type=EXISTING_FOLDER, help="Folder with clap/ and clap_text/."
         ),
         click.option("--annotations", required=True, type=FILE, help="Queries, one JSON line each."),
-        click.option("--checkpoint", required=True, type=FILE, help="Ours, or a public one."),
+        click.option("--checkpoint", required=True, type=CHECKPOINT, help=CHECKPOINT_HELP),
     ):
         command = option(command)
     return command
@@ -139,13 +143,13 @@ def version_of_package() -> str:
         return "not installed"
 
 
-def made_by_of(finder: Finder, checkpoint: Path | None) -> dict[str, str | None]:
+def made_by_of(finder: Finder, checkpoint: str | None) -> dict[str, str | None]:
     """What a result is to be traced back to."""
-    from clotho_long.core.files import fingerprint_file
+    from amr_model.checkpoint import checkpoint_fingerprint
 
     return {
         **finder.made_by,
-        "checkpoint": None if checkpoint is None else fingerprint_file(checkpoint),
+        "checkpoint": None if checkpoint is None else checkpoint_fingerprint(checkpoint),
         "version": version_of_package(),
     }
 

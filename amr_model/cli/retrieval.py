@@ -11,9 +11,11 @@ import click
 
 from amr_model.cli.exporting import export_options
 from amr_model.cli.options import (
+    CHECKPOINT,
+    CHECKPOINT_HELP,
     EXISTING_PATH,
-    FILE,
     FOLDER,
+    WEIGHTS,
     chosen_device,
     cross_mask_option,
     device_option,
@@ -43,11 +45,11 @@ DEFAULT_ENCODER = "msclap-2023"
 @query_options
 @click.option(
     "--checkpoint",
-    type=FILE,
-    help="Ours, or a public one.  [default: none, the encoder's own similarity answers (S0)]",
+    type=CHECKPOINT,
+    help=f"{CHECKPOINT_HELP}  [default: none, the encoder's own similarity answers (S0)]",
 )
 @click.option("--encoder", help="Encoder of the features.  [default: the checkpoint's, else msclap-2023]")
-@click.option("--weights", type=FILE, help="Weights of the encoder.  [default: those found or downloaded]")
+@click.option("--weights", type=WEIGHTS, help="Weights of the encoder.  [default: those found or downloaded]")
 @click.option(
     "--features",
     "features_dir",
@@ -75,7 +77,7 @@ def predict(
     paths: Sequence[Path],
     spoken: Sequence[str],
     query_file: Path | None,
-    checkpoint: Path | None,
+    checkpoint: str | None,
     encoder: str | None,
     weights: Path | None,
     features_dir: Path | None,
@@ -169,7 +171,7 @@ def predict(
 
 
 def finder_for(
-    checkpoint: Path | None,
+    checkpoint: str | None,
     device: torch.device,
     *,
     encoder: str | None,

@@ -61,7 +61,7 @@ readout_option = click.option(
 @common_options
 def evaluate(
     *,
-    checkpoint: Path,
+    checkpoint: str,
     annotations: Path,
     features: Path,
     readout: str | None,
@@ -168,7 +168,7 @@ def metrics(
 @common_options
 def calibrate(
     *,
-    checkpoint: Path,
+    checkpoint: str,
     annotations: Path,
     features: Path,
     out: Path,
@@ -214,7 +214,7 @@ def calibrate(
 @common_options
 def submit(
     *,
-    checkpoint: Path,
+    checkpoint: str,
     annotations: Path,
     features: Path,
     readout: str | None,
@@ -260,7 +260,7 @@ def submit(
 
 
 def _load(
-    checkpoint: Path,
+    checkpoint: str,
     annotations: Path,
     features: Path,
     overrides: Sequence[str],
@@ -300,15 +300,14 @@ def _load(
     return data, asker
 
 
-def _made_of(checkpoint: Path, data: RetrievalSet) -> dict[str, Any]:
+def _made_of(checkpoint: str, data: RetrievalSet) -> dict[str, Any]:
     """Which checkpoint answered what, by content; written beside the answers."""
-    from amr_model.checkpoint import made_by
-    from clotho_long.core.files import fingerprint_file
+    from amr_model.checkpoint import checkpoint_fingerprint, made_by
 
     return {
         "made_by": made_by(),
-        "checkpoint": str(checkpoint),
-        "checkpoint_fingerprint": fingerprint_file(checkpoint),
+        "checkpoint": checkpoint,
+        "checkpoint_fingerprint": checkpoint_fingerprint(checkpoint),
         "asked": [dataclasses.asdict(source) for source in data.sources],
     }
 

@@ -12,11 +12,13 @@ import click
 
 from amr_model.cli.exporting import export_options
 from amr_model.cli.options import (
+    CHECKPOINT,
+    CHECKPOINT_HELP,
     EXISTING_FILE,
     EXISTING_FOLDER,
     EXISTING_PATH,
-    FILE,
     FOLDER,
+    WEIGHTS,
     chosen_device,
     cross_mask_option,
     device_option,
@@ -55,7 +57,7 @@ def _settled(help_text: str) -> str:
     help="A file or folder that the index no longer looks after; may be repeated.",
 )
 @click.option("--encoder", help=_settled("Encoder of the features; of a new index msclap-2023."))
-@click.option("--weights", type=FILE, help="Weights of the encoder.  [default: those found or downloaded]")
+@click.option("--weights", type=WEIGHTS, help="Weights of the encoder.  [default: those found or downloaded]")
 @click.option("--precision", help=_settled("Of the encoder's matrix products; of a new index float32."))
 @click.option(
     "--windows",
@@ -152,11 +154,11 @@ def index(
 @click.option("--like", "sound", type=EXISTING_FILE, help="A recording: what sounds like it?")
 @click.option(
     "--checkpoint",
-    type=FILE,
-    help="Ours, or a public one.  [default: none, the encoder's own similarity answers (S0)]",
+    type=CHECKPOINT,
+    help=f"{CHECKPOINT_HELP}  [default: none, the encoder's own similarity answers (S0)]",
 )
 @click.option(
-    "--weights", type=FILE, help="Weights of the encoder.  [default: those the index was made with]"
+    "--weights", type=WEIGHTS, help="Weights of the encoder.  [default: those the index was made with]"
 )
 @click.option(
     "--top", type=click.IntRange(min=1), default=10, show_default=True, help="Moments of a ranking, at most."
@@ -186,7 +188,7 @@ def search(
     spoken: Sequence[str],
     query_file: Path | None,
     sound: Path | None,
-    checkpoint: Path | None,
+    checkpoint: str | None,
     weights: Path | None,
     top: int,
     min_score: float | None,
@@ -275,7 +277,7 @@ def _report(
     write_exports(exports, answers, sound=index.catalog.hearing.sound, one_ranking=True)
 
 
-def _need_checkpoint(checkpoint: Path | None, options: dict[str, object]) -> None:
+def _need_checkpoint(checkpoint: str | None, options: dict[str, object]) -> None:
     for option, value in options.items():
         if checkpoint is None and value:
             raise click.UsageError(f"{option} concerns a checkpoint: give one with --checkpoint")

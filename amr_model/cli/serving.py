@@ -15,16 +15,23 @@ from typing import Any
 
 import click
 
-from amr_model.cli.options import FILE, chosen_device, device_option, set_option
+from amr_model.cli.options import (
+    CHECKPOINT,
+    CHECKPOINT_HELP,
+    WEIGHTS,
+    chosen_device,
+    device_option,
+    set_option,
+)
 from clotho_long.core.command_line import common_options, set_up_logging, sound_options
 from clotho_long.core.errors import ConfigError
 from clotho_long.core.extras import require_package
 
 
 @click.command()
-@click.option("--checkpoint", required=True, type=FILE, help="Ours, or a public one.")
+@click.option("--checkpoint", required=True, type=CHECKPOINT, help=CHECKPOINT_HELP)
 @click.option("--encoder", help="Encoder of the features.  [default: the checkpoint's]")
-@click.option("--weights", type=FILE, help="Weights of the encoder.  [default: those found or downloaded]")
+@click.option("--weights", type=WEIGHTS, help="Weights of the encoder.  [default: those found or downloaded]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=7860, show_default=True, help="Port to listen on."
@@ -50,7 +57,7 @@ from clotho_long.core.extras import require_package
 @common_options
 def serve(
     *,
-    checkpoint: Path,
+    checkpoint: str,
     encoder: str | None,
     weights: Path | None,
     host: str,

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from amr_model.cli.options import (
+    CHECKPOINT,
+    CHECKPOINT_HELP,
     EXISTING_FILE,
     EXISTING_FOLDER,
     FILE,
@@ -72,7 +74,7 @@ READ_FROM_FEATURES = ("features.encoder", "features.windows")
     help="Features of --valid, where they lie elsewhere.",
 )
 @click.option("--out", "run", required=True, type=FOLDER, help="RUN folder.")
-@click.option("--init", type=FILE, help="Start from the weights of this checkpoint (fine-tuning).")
+@click.option("--init", type=CHECKPOINT, help=f"Start from these weights (fine-tuning). {CHECKPOINT_HELP}")
 @click.option("--resume", is_flag=True, help="Go on where the run stopped.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Overrides train.epochs.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), help="Overrides train.seed.")
@@ -93,7 +95,7 @@ def train(
     weights: tuple[float, ...],
     valid_features: Path | None,
     run: Path,
-    init: Path | None,
+    init: str | None,
     resume: bool,
     epochs: int | None,
     seed: int | None,
@@ -172,7 +174,7 @@ def train(
 
 
 @click.command()
-@click.argument("source", type=FILE)
+@click.argument("source", type=CHECKPOINT)
 @click.option("--out", required=True, type=FILE, help="The checkpoint to write; its settings go beside it.")
 @cross_mask_option
 @click.option("--valid", "valid_file", type=FILE, help="Choose the --cross-mask that answers these better.")
@@ -180,7 +182,7 @@ def train(
 @common_options
 def convert(
     *,
-    source: Path,
+    source: str,
     out: Path,
     cross_mask: CrossMask | None,
     valid_file: Path | None,
@@ -216,7 +218,7 @@ def convert(
     )
 
 
-def _better_mask(source: Path, annotations: Path, features: Path, jobs: int, *, quiet: bool) -> CrossMask:
+def _better_mask(source: str, annotations: Path, features: Path, jobs: int, *, quiet: bool) -> CrossMask:
     """Of which generation a public checkpoint is, by what it answers to validation queries."""
     from amr_model.answer.run import predict_set
     from amr_model.checkpoint import load_model
@@ -239,7 +241,7 @@ def _settings(
     system: str | None,
     config_file: Path | None,
     resumed: Path | None,
-    init: Path | None,
+    init: str | None,
     cross_mask: CrossMask | None,
 ) -> ExperimentConfig:
     """The settings that a command names: a system, a file, those of the run that goes on, or of `--init`."""
@@ -262,7 +264,7 @@ def _settings(
     raise click.UsageError("no settings are named; give --system S1 to S9, or --config FILE.yml")
 
 
-def _check_init(config: ExperimentConfig, init: Path, cross_mask: CrossMask | None) -> list[str]:
+def _check_init(config: ExperimentConfig, init: str, cross_mask: CrossMask | None) -> list[str]:
     """Refuse weights that do not fit; in a line, in which settings the network goes on otherwise."""
     from amr_model.checkpoint import check_init
 

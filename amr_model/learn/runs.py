@@ -14,12 +14,12 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from amr_model.checkpoint import Checkpoint, load_checkpoint, made_by
+from amr_model.checkpoint import Checkpoint, checkpoint_fingerprint, load_checkpoint, made_by
 from amr_model.config import ExperimentConfig
 from amr_model.data.sets import RetrievalSet
 from amr_model.errors import TrainingError
 from clotho_long.core import locks
-from clotho_long.core.files import fingerprint_file, write_json
+from clotho_long.core.files import write_json
 from clotho_long.core.settings import to_plain
 
 BEST, LAST = "checkpoint-best.pt", "checkpoint-last.pt"
@@ -78,14 +78,14 @@ def earlier(
     return before
 
 
-def made_of(train_set: RetrievalSet, valid_set: RetrievalSet, init: Path | None) -> dict[str, Any]:
+def made_of(train_set: RetrievalSet, valid_set: RetrievalSet, init: Path | str | None) -> dict[str, Any]:
     """Fingerprints of all that shapes a run besides its settings; checkpoints carry them."""
     facts: dict[str, Any] = {}
     for name, data in (("train", train_set), ("valid", valid_set)):
         facts[f"{name} annotations"] = [source.queries_fingerprint for source in data.sources]
         facts[f"{name} features"] = [source.features_fingerprint for source in data.sources]
     facts["train weights"] = [source.weight for source in train_set.sources]
-    facts["init"] = None if init is None else fingerprint_file(init)
+    facts["init"] = None if init is None else checkpoint_fingerprint(init)
     return facts
 
 
@@ -110,7 +110,11 @@ def refuse_other_data(run: Path, before: Checkpoint, now: dict[str, Any]) -> dic
 
 
 def write_record(
-    run: Path, facts: dict[str, Any], train_set: RetrievalSet, valid_set: RetrievalSet, init: Path | None
+    run: Path,
+    facts: dict[str, Any],
+    train_set: RetrievalSet,
+    valid_set: RetrievalSet,
+    init: Path | str | None,
 ) -> None:
     """run.json: where everything lay, what made it, and the command."""
     record = {

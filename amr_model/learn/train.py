@@ -82,7 +82,7 @@ def train(
     valid_set: RetrievalSet,
     run: Path,
     *,
-    init: Path | None = None,
+    init: Path | str | None = None,
     resume: bool = False,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Trained:
@@ -123,7 +123,7 @@ def _train(
     mine: Processes,
     held: Held,
     *,
-    init: Path | None,
+    init: Path | str | None,
     resume: bool,
     on_step: Callable[[int, int], None] | None,
 ) -> Trained:
@@ -260,7 +260,7 @@ def _calibrate(best: Path, model: MomentRetriever, valid_set: RetrievalSet) -> N
         logger.info("%s", line)
 
 
-def _start_from(model: MomentRetriever, init: Path) -> None:
+def _start_from(model: MomentRetriever, init: Path | str) -> None:
     """Load what fits, and say what starts fresh."""
     result = initialise(model, load_checkpoint(init).model, where=init)
     if result.fresh:

@@ -33,7 +33,7 @@ ANY_PATH = click.Path(path_type=Path)
 
 # Which encoder, on what.
 encoder_options = together(
-    click.option("--weights", type=FILE, help="The encoder's weights; by default its published ones."),
+    click.option("--weights", type=ANY_PATH, help="The encoder's weights; by default its published ones."),
     click.option(
         "--encoder",
         "encoder_name",

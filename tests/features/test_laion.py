@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import json
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from click.testing import CliRunner
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from amr_model.cli import main as amr
+from clotho_long.cli import main
 from clotho_long.core.errors import ConfigError, FeatureError
-from clotho_long.features.encoder import shared_space
+from clotho_long.features.encoder import ENTRY_POINT_GROUP, shared_space
 from clotho_long.features.encoders.laion import load_laion
+from clotho_long.features.files import AUDIO_KEY, audio_file, read_features
+from tests.features.tiny_corpus import write_noise
 
 transformers = pytest.importorskip("transformers")
 
@@ -40,8 +47,11 @@ def folder(tmp_path_factory):
     model.save_pretrained(folder)
     transformers.ClapFeatureExtractor().save_pretrained(folder)
     letters = ["<s>", "<pad>", "</s>", "<unk>", *(chr(code) for code in range(33, 127)), "Ġ", "<mask>"]
-    (folder / "vocab.json").write_text(json.dumps({letter: index for index, letter in enumerate(letters)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
+    vocabulary = {letter: index for index, letter in enumerate(letters)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    tokenizer.save(str(folder / "tokenizer.json"))
     return folder
 
 
@@ -79,6 +89,11 @@ def test_absent_models_and_other_precisions_are_refused(tmp_path):
         load_laion(tmp_path, "cpu", "bf16")
 
 
+def embedding(features):
+    """The vectors of `get_*_features`: since transformers 5 they are in an output, and not of unit length."""
+    return F.normalize(getattr(features, "pooler_output", features), dim=-1)
+
+
 def test_the_shared_space_is_the_model_s_own(folder):
     encoder = load_laion(folder, "cpu")
     windows = np.random.default_rng(1).uniform(-0.5, 0.5, (2, encoder.window_samples)).astype(np.float32)
@@ -89,10 +104,28 @@ def test_the_shared_space_is_the_model_s_own(folder):
         list(windows), sampling_rate=48000, truncation="rand_trunc", padding="repeatpad", return_tensors="pt"
     )
     with torch.inference_mode():
-        sound = encoder._model.get_audio_features(input_features=pictures["input_features"].float())
-        text = encoder._model.get_text_features(**tokens)
+        heard = pictures["input_features"].float()
+        sound = embedding(encoder._model.get_audio_features(input_features=heard))
+        text = embedding(encoder._model.get_text_features(**tokens))
     vectors = space.project_rows(encoder.encode_windows(windows))
     np.testing.assert_allclose(vectors, sound.numpy(), atol=1e-6)
     words = space.project_texts(encoder.encode_texts(texts))
     assert words.shape == (2, space.dim)
     np.testing.assert_allclose(words[1], text[0].numpy(), atol=1e-6)
+
+
+def test_commands_take_the_folder_of_a_model(folder, tmp_path, monkeypatch):
+    point = EntryPoint("laion-clap", "clotho_long.features.encoders.laion:load_laion", ENTRY_POINT_GROUP)
+    monkeypatch.setattr("clotho_long.features.encoder.entry_points", lambda **group: [point])
+    write_noise(tmp_path / "a.wav", 2)
+    encoder = ["--encoder", "laion-clap", "--weights", str(folder), "--device", "cpu", "--jobs", "1"]
+    made = CliRunner().invoke(
+        main, ["features", str(tmp_path / "a.wav"), "--out", str(tmp_path / "f"), *encoder]
+    )
+    assert made.exit_code == 0, made.output
+    rows, _ = read_features(audio_file(tmp_path / "f", "a"), AUDIO_KEY)
+    assert rows.shape == (2, load_laion(folder, "cpu").dim)
+    heard = CliRunner().invoke(
+        amr, ["index", str(tmp_path / "a.wav"), "--out", str(tmp_path / "i"), *encoder]
+    )
+    assert heard.exit_code == 0, heard.output

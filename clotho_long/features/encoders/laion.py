@@ -8,19 +8,18 @@ group `clotho_long.encoders`, as an encoder of any other package would be.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from clotho_long.core.devices import find_device
 from clotho_long.core.errors import ConfigError, FeatureError
 from clotho_long.core.units import Hertz
 from clotho_long.features.encoder import Matrix
+from clotho_long.features.encoders.pretrained import digest_of, load_model, load_part, unit_rows
 
 HUB_REPOSITORY = "laion/clap-htsat-unfused"
 WINDOWS_PER_BATCH = 8
@@ -40,11 +39,7 @@ class LaionEncoder:
         self.dim = int(model.config.audio_config.hidden_size)
 
     def provenance(self) -> dict[str, Any]:
-        digest = hashlib.sha256()
-        for name, value in sorted(self._model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.cpu().contiguous().numpy().tobytes())
-        return {"name": self.name, "weights": digest.hexdigest(), "precision": "float32"}
+        return {"name": self.name, "weights": digest_of(self._model), "precision": "float32"}
 
     @torch.inference_mode()
     def encode_windows(self, windows: Matrix) -> Matrix:
@@ -90,7 +85,7 @@ class LaionSpace:
     def project_rows(self, rows: Matrix) -> Matrix:
         """[window, encoder.dim] -> [window, dim], each of unit length."""
         pooled = torch.from_numpy(rows.astype(np.float32)).to(self._device)
-        return self._unit(self._model.audio_projection(pooled))
+        return unit_rows(self._model.audio_projection(pooled))
 
     @torch.inference_mode()
     def project_texts(self, states: Sequence[Matrix]) -> Matrix:
@@ -99,13 +94,8 @@ class LaionSpace:
         for state in states:
             tokens = torch.from_numpy(state)[None].to(self._device)
             pooled = self._model.text_model.pooler(tokens)
-            vectors.append(self._unit(self._model.text_projection(pooled)))
+            vectors.append(unit_rows(self._model.text_projection(pooled)))
         return np.concatenate(vectors)
-
-    @staticmethod
-    def _unit(vectors: torch.Tensor) -> Matrix:
-        unit: Matrix = F.normalize(vectors, dim=-1).cpu().numpy()
-        return unit
 
 
 def load_laion(weights: Path | None = None, device: str = "auto", precision: str = "float32") -> LaionEncoder:
@@ -119,15 +109,10 @@ def load_laion(weights: Path | None = None, device: str = "auto", precision: str
 
     if precision != "float32":
         raise ConfigError(f"{LaionEncoder.name} has no precision {precision!r}", "--precision", "use float32")
-    source = str(weights or HUB_REPOSITORY)
-    parts: list[Any] = [ClapModel, ClapFeatureExtractor, RobertaTokenizerFast]
-    try:
-        model, spectrogram, tokenizer = (part.from_pretrained(source) for part in parts)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise FeatureError(
-            f"holds no CLAP model that can be loaded ({reason})", source, "pass a folder with --weights"
-        ) from None
+    source, what = weights or HUB_REPOSITORY, "CLAP model"
+    model = load_model(ClapModel, source, what=what)
+    spectrogram = load_part(ClapFeatureExtractor, source, what=what)
+    tokenizer = load_part(RobertaTokenizerFast, source, what=what)
     if model.config.audio_config.enable_fusion:
         raise FeatureError("is a fused model, which picks parts at random", source, f"use {HUB_REPOSITORY}")
     return LaionEncoder(model, spectrogram, tokenizer, find_device(device))

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clotho_long.core.errors import FeatureError
+from clotho_long.core.hub import hub_file
 from clotho_long.features.encoder import Matrix
-from clotho_long.features.encoders.msclap.hub import hub_file
 from clotho_long.features.encoders.msclap.linear import Linear
 
 HUB_TOKENIZER = "gpt2"
@@ -143,7 +143,8 @@ def load_tokenizer(folder: Path | None) -> Any:
     Raises:
         FeatureError: the folder holds no vocabulary, or there is neither cache nor network.
     """
-    from transformers import GPT2TokenizerFast
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
 
     names = ("vocab.json", "merges.txt")
     if folder is None:
@@ -154,8 +155,16 @@ def load_tokenizer(folder: Path | None) -> Any:
         missing = [file.name for file in files if not file.is_file()]
         if missing:
             raise FeatureError(f"holds no {' and no '.join(missing)}", folder, "save GPT-2's tokenizer there")
-    make: Any = GPT2TokenizerFast
-    tokenizer = make(vocab_file=str(files[0]), merges_file=str(files[1]))
+    # from its parts: what GPT2TokenizerFast makes of two files depends on the version of transformers, and 5
+    # takes them without a word for no vocabulary at all
+    vocabulary, merges = map(str, files)
+    bytewise = Tokenizer(models.BPE.from_file(vocabulary, merges))
+    bytewise.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bytewise.decoder = decoders.ByteLevel()
+    make: Any = PreTrainedTokenizerFast
+    special = dict.fromkeys(("unk_token", "bos_token", "eos_token"), END.strip())
+    inputs = ["input_ids", "attention_mask"]  # GPT-2 knows no types of tokens
+    tokenizer = make(tokenizer_object=bytewise, model_input_names=inputs, **special)
     tokenizer.add_special_tokens({"pad_token": PAD})
     return tokenizer
 

@@ -19,8 +19,8 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from clotho_long.core.errors import FeatureError
+from clotho_long.core.hub import hub_file
 from clotho_long.core.tensor_files import TensorFileError, read_tensor_file
-from clotho_long.features.encoders.msclap.hub import hub_file
 from clotho_long.features.encoders.msclap.layout import (
     DEPTHS,
     HEADS,
