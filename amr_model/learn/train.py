@@ -52,6 +52,7 @@ from amr_model.learn.runs import (
     write_record,
 )
 from amr_model.model import MomentRetriever
+from amr_model.precision import refuse_slow_training
 from amr_model.public.networks import network_of
 from clotho_long.core.files import write_text
 from clotho_long.core.predictions import write_predictions
@@ -98,10 +99,11 @@ def train(
         on_step: called with (epoch, steps done), for progress bars.
 
     Raises:
-        TrainingError: the run exists, is worked on, was made with other settings or data, or a loss is not
-            finite.
+        TrainingError: the run exists, is worked on, was made with other settings or data, the precision is
+            slower than float32 on this device, or a loss is not finite.
         ManifestError: no query of a set has a moment.
     """
+    refuse_slow_training(train_set.device, config.train.precision)
     for name, data in (("training", train_set), ("validation", valid_set)):
         refuse_without_moments(data.queries, data.sources[0].annotations or f"the {name} set")
     with contextlib.ExitStack() as stack:

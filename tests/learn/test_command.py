@@ -157,12 +157,12 @@ def test_ctrl_c_says_what_goes_on(
 
 
 @pytest.mark.parametrize("command", ["evaluate", "submit"])
-def test_answers_come_in_the_precision_of_the_training_and_say_what_made_them(
+def test_answers_come_in_the_precision_that_is_set_and_say_what_made_them(
     command: str, tmp_path: Path, corpora: list[tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, fa = corpora[0]
     trained = ["--train", a, "--valid", a, "--features", fa, "--jobs", 1, "--out", tmp_path / "run"]
-    status, _, errors = run("train", "--system", "S1", *trained, "--epochs", 1, "--precision", "bf16", *SETS)
+    status, _, errors = run("train", "--system", "S1", *trained, "--epochs", 1, *SETS)
     assert status == 0, errors
     seen = []
     forward = MomentRetriever.forward
@@ -175,7 +175,7 @@ def test_answers_come_in_the_precision_of_the_training_and_say_what_made_them(
     out = tmp_path / ("out" if command == "evaluate" else "out.jsonl")
     checkpoint = tmp_path / "run" / "checkpoint-best.pt"
     asked = ["--annotations", a, "--features", fa, "--jobs", 1, "--out", out]
-    assert run(command, "--checkpoint", checkpoint, *asked)[0] == 0
+    assert run(command, "--checkpoint", checkpoint, *asked, "--set", "train.precision=bf16")[0] == 0
     assert seen == [True]
     written = tmp_path / ("out/made_of.json" if command == "evaluate" else "out.made_of.json")
     said = json.loads(written.read_text())

@@ -202,12 +202,18 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_batch(tmp_path: Path, poi
     assert not (tmp_path / "run" / BEST).exists()
 
 
-@pytest.mark.parametrize(
-    "options", [("train.precision=bf16",), ("train.precision=tf32",), ("train.batching=length",)]
-)
+@pytest.mark.parametrize("options", [("train.precision=tf32",), ("train.batching=length",)])
 def test_options_of_arithmetic_and_order_train(tmp_path: Path, options: tuple[str, ...]) -> None:
     history = run(small("S8", *FAST, *options), tmp_path).history
     assert all(value == value for record in history for value in record["loss"].values())
+
+
+def test_bf16_is_refused_where_it_is_slower_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(
+        TrainingError, match=r"train\.precision: bfloat16 trains at two thirds .*; leave it at float32"
+    ):
+        run(small("S8", *FAST, "train.precision=bf16"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_tf32_reaches_the_backward_pass_and_ends_with_the_step(tmp_path: Path) -> None:
