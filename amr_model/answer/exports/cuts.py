@@ -36,31 +36,51 @@ def cut_moments(
     Raises:
         AudioError: the recording cannot be read.
     """
+    rate_hz, pieces = sound_of_moments(answer, sound=sound, pad_s=pad_s)
+    return [
+        _write_cut(folder, f"{prefix}{file_stem(answer.recording)}", rank, moment, piece, rate_hz)
+        for rank, (moment, piece) in enumerate(zip(answer.moments, pieces, strict=True), start=1)
+        if len(piece)
+    ]
+
+
+def sound_of_moments(
+    answer: Answer, *, sound: SoundChoice | None = None, pad_s: Seconds = 0.0
+) -> tuple[Hertz, list[Waveform]]:
+    """The rate of a recording, and the sound of each moment of an answer, [sample], mono.
+
+    A moment that lies beyond the end of the file, which must have changed, has no samples. Arguments and
+    errors as `cut_moments`; the file is read as far as the last moment.
+    """
     choice = sound or SoundChoice()
     rate_hz = probe(answer.recording, track=choice.track).sample_rate_hz
-    edges = [
-        # what is read may be longer than the duration that was noted, never longer than what is there
-        (max(onset_s - pad_s, 0.0), max(min(offset_s + pad_s, answer.duration_s), offset_s))
-        for onset_s, offset_s, _ in answer.moments
-    ]
+    edges = [padded(moment, answer.duration_s, pad_s) for moment in answer.moments]
+    end_s = max((high for _, high in edges), default=0.0)
     pieces: list[list[Waveform]] = [[] for _ in edges]
     start = 0
-    for block in stream_mono(answer.recording, channels=choice.channels, track=choice.track):
+    stream = stream_mono(answer.recording, channels=choice.channels, track=choice.track)
+    for block in stream:
         for piece, moment in zip(pieces, edges, strict=True):
             low, high = (round(edge * rate_hz) - start for edge in moment)
             if low < len(block) and high > 0:
                 piece.append(block[max(low, 0) : high].copy())
         start += len(block)
-    return [
-        _write_cut(folder, f"{prefix}{file_stem(answer.recording)}", rank, moment, piece, rate_hz)
-        for rank, (moment, piece) in enumerate(zip(answer.moments, pieces, strict=True), start=1)
-        if piece
-    ]
+        if start >= round(end_s * rate_hz):
+            stream.close()
+            break
+    empty = np.zeros(0, np.float32)
+    return rate_hz, [np.concatenate([empty, *piece]) for piece in pieces]
+
+
+def padded(moment: ScoredMoment, duration_s: Seconds, pad_s: Seconds) -> tuple[Seconds, Seconds]:
+    """From when to when a moment is cut, with `pad_s` before and after it as far as the recording goes."""
+    # what is read may be longer than the duration that was noted, never longer than what is there
+    return max(moment.onset_s - pad_s, 0.0), max(min(moment.offset_s + pad_s, duration_s), moment.offset_s)
 
 
 def _write_cut(
-    folder: Path, stem: str, rank: int, moment: ScoredMoment, pieces: list[Waveform], rate_hz: Hertz
+    folder: Path, stem: str, rank: int, moment: ScoredMoment, piece: Waveform, rate_hz: Hertz
 ) -> Path:
     path = folder / f"{stem}-{rank:02d}-{moment.onset_s:g}-{moment.offset_s:g}s.wav"
-    write_audio(path, np.concatenate(pieces), rate_hz)
+    write_audio(path, piece, rate_hz)
     return path
