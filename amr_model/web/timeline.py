@@ -51,9 +51,7 @@ class Lane:
     outline: str = ""  # points of a polygon in a box of 100 x 100
 
 
-def timeline(
-    lanes: Sequence[Lane], duration_s: Seconds, *, labelled: bool, start_s: Seconds = 0.0
-) -> str:
+def timeline(lanes: Sequence[Lane], duration_s: Seconds, *, labelled: bool, start_s: Seconds = 0.0) -> str:
     """The lanes of a recording as HTML, or of a part of it that begins at `start_s`.
 
     Args:

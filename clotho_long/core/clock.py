@@ -18,7 +18,7 @@ def clock(time_s: Seconds) -> str:
 
 
 def ticks(duration_s: Seconds, *, start_s: Seconds = 0.0) -> list[Seconds]:
-    """Round times for the axis of a recording, or of a part that begins at `start_s`; a dozen steps at most."""
+    """Round times along a recording, or a part that begins at `start_s`, at most a dozen steps apart."""
     step_s = next((step for step in TICK_STEPS_S if duration_s / step <= MAX_TICKS), None)
     if step_s is None:
         step_s = 3600 * -(-int(duration_s) // (3600 * MAX_TICKS))
