@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from amr_model.answer.exports.cuts import padded, sound_of_moments
 from amr_model.answer.exports.naming import file_stem
 from amr_model.answer.readout import ReadoutConfig, sigmoid
 from amr_model.answer.retriever import Answer
+from amr_model.answer.stretches import UNHEARD, Curve
 from amr_model.index.catalog import Catalog
 from amr_model.index.search import Hit, Ranking
 from amr_model.web.telling import Tell, watching
@@ -23,17 +25,20 @@ from clotho_long.core.units import Seconds
 
 MOVED = "Its file was moved or removed since it was indexed, so it cannot be heard here."
 CHANGED = "Its file was changed since it was indexed: what is heard may be something else."
+SHORTER = "Its file was changed since it was indexed: it ends before the moment."
 UNREADABLE = "Its file cannot be read any more."
+
+FLAT = 1e-6  # logits between which a curve does not move
 
 Place = tuple[int, int]  # of a moment: the number of its ranking, its rank, both from 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A ranking, and how the curves that it was read off are to be understood."""
+    """A ranking, and how the curves of its recordings are to be understood."""
 
     ranking: Ranking
-    readout: ReadoutConfig
+    readout: ReadoutConfig | None  # None: a decoder answered, and the curve beside it means nothing sure
     row_s: Seconds
     by_sound: bool = False  # a sound was given, no sentence
 
@@ -46,7 +51,7 @@ class Excerpt:
     picture: Path  # its spectrogram
     start_s: Seconds  # in the recording
     end_s: Seconds
-    curve: tuple[float, ...]  # in [0, 1], how surely each second is part of an answer
+    curve: tuple[float, ...]  # of its seconds, see `heights`
     edges: tuple[float, ...]  # where each begins, and where the last one ends, as shares of the excerpt
 
 
@@ -94,18 +99,18 @@ class Excerpts:
             f"-{hit.moment.onset_s:g}-{hit.moment.offset_s:g}s.wav"
             for (number, rank), hit in hits.items()
         }
-        remark = self._cut(recording, hits, sounds)
-        return {
-            place: Shown(
-                hit=hit,
-                name=self.names[recording],
-                excerpt=self._excerpt(hit, sounds[place], answered[place[0]])
-                if sounds[place].exists()
-                else None,
-                remark=remark,
-            )
-            for place, hit in hits.items()
-        }
+        wrong = self._cut(recording, hits, sounds)
+
+        def shown(place: Place, hit: Hit) -> Shown:
+            name, sound = self.names[recording], sounds[place]
+            if not sound.exists():
+                return Shown(
+                    hit=hit, name=name, excerpt=None, remark=SHORTER if wrong in ("", CHANGED) else wrong
+                )
+            excerpt = self._excerpt(hit, sound, answered[place[0]])
+            return Shown(hit=hit, name=name, excerpt=excerpt, remark=wrong)
+
+        return {place: shown(place, hit) for place, hit in hits.items()}
 
     def _cut(self, recording: Path, hits: Mapping[Place, Hit], sounds: Mapping[Place, Path]) -> str:
         """Write the sound of moments, as far as it is there; returns what is wrong with their file."""
@@ -144,9 +149,24 @@ def _piece_of_curve(
     """The values of an excerpt's seconds, in [0, 1], and their edges as shares of it."""
     if hit.curve is None:
         return (), ()
-    row_s, readout = answered.row_s, answered.readout
+    row_s = answered.row_s
     first, last = int(start_s / row_s), min(int(np.ceil(end_s / row_s)), len(hit.curve))
-    logits = hit.curve[first:last].astype(np.float64)
-    values = sigmoid((logits - readout.shift) / readout.temperature)
+    values = heights(hit.curve, answered.readout)[first:last]
     sides = np.clip(np.arange(first, last + 1) * row_s, start_s, end_s)
     return tuple(values.tolist()), tuple(((sides - start_s) / (end_s - start_s)).tolist())
+
+
+def heights(curve: Curve, readout: ReadoutConfig | None) -> npt.NDArray[np.float64]:
+    """A recording's curve as it is drawn, [row] in [0, 1]: how sure the read-out is of each row.
+
+    Args:
+        readout: None where moments were not read off the curve. Such a curve says where there is more and
+            where less, so it fills the height from its lowest value in the recording to its highest one.
+    """
+    logits = curve.astype(np.float64)
+    if readout is not None:
+        return sigmoid((logits - readout.shift) / readout.temperature)
+    heard = logits[logits > UNHEARD]
+    low, high = (heard.min(), heard.max()) if len(heard) else (0.0, 0.0)
+    scaled: npt.NDArray[np.float64] = np.clip((logits - low) / max(high - low, FLAT), 0.0, 1.0)
+    return scaled

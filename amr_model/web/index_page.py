@@ -110,14 +110,15 @@ def make_page(searcher: Searcher, keeper: Keeper) -> gr.Blocks:
     with page:
         parts.heading(TITLE, EXPLANATION if searcher.understands else SOUNDS_ALONE)
         with gr.Row(elem_id="form"):
-            with gr.Column(min_width=280), gr.Tabs():
-                with gr.Tab("In words", visible=searcher.understands):
-                    query = parts.sentences_input()
-                example = parts.recording_tabs("By a sound", "What sounds like this? Audio or video")
             with gr.Column(min_width=280):
-                only = _only_input(searcher)
+                with gr.Tabs():
+                    with gr.Tab("Words", visible=searcher.understands):
+                        query = parts.sentences_input()
+                    example = parts.recording_tabs("Sound", "What sounds like this? Audio or video")
+                only = _only_input()
+            with gr.Column(min_width=280):
+                top = parts.top_input(MOST_TOP, DEFAULT_TOP)
                 with gr.Row():
-                    top = parts.top_input(MOST_TOP, DEFAULT_TOP)
                     min_score, pad_s = _score_input(searcher), _pad_input()
                 buttons = parts.buttons()
         results = parts.results_box(invitation, searcher.description)
@@ -133,7 +134,7 @@ def make_page(searcher: Searcher, keeper: Keeper) -> gr.Blocks:
     return page
 
 
-def _only_input(searcher: Searcher) -> gr.Dropdown:
+def _only_input() -> gr.Dropdown:
     return gr.Dropdown(
         [],
         multiselect=True,
@@ -148,7 +149,7 @@ def _listed(searcher: Searcher) -> Any:
     size = ranking_markup.in_words(*searcher.size())
     return gr.update(
         choices=searcher.names()[:LISTED],
-        info=f"Empty: all of them ({size}). A part of a name will do.",
+        info=f"None: all of {size}. A part of a name will do.",
     )
 
 
@@ -157,6 +158,4 @@ def _score_input(searcher: Searcher) -> gr.Slider:
 
 
 def _pad_input() -> gr.Slider:
-    return gr.Slider(
-        0, MOST_PAD_S, value=DEFAULT_PAD_S, step=1, label="Seconds around a moment", elem_id="pad"
-    )
+    return gr.Slider(0, MOST_PAD_S, value=DEFAULT_PAD_S, step=1, label="Seconds around", elem_id="pad")

@@ -146,9 +146,8 @@ def _by_sentences(index: Index, question: Question) -> list[Answered]:
     if finder is None or not question.sentences:
         return []
     rankings = index.rank(question.sentences, top=question.top, min_score=question.min_score)
-    return [
-        Answered(ranking=ranking, readout=finder.readout, row_s=finder.asker.row_s) for ranking in rankings
-    ]
+    readout = None if finder.made_by["readout"] == "decoder" else finder.readout
+    return [Answered(ranking=ranking, readout=readout, row_s=finder.asker.row_s) for ranking in rankings]
 
 
 def _by_example(index: Index, question: Question, tell: Tell) -> list[Answered]:
