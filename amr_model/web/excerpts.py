@@ -104,9 +104,8 @@ class Excerpts:
         def shown(place: Place, hit: Hit) -> Shown:
             name, sound = self.names[recording], sounds[place]
             if not sound.exists():
-                return Shown(
-                    hit=hit, name=name, excerpt=None, remark=SHORTER if wrong in ("", CHANGED) else wrong
-                )
+                remark = SHORTER if wrong in ("", CHANGED) else wrong
+                return Shown(hit=hit, name=name, excerpt=None, remark=remark)
             excerpt = self._excerpt(hit, sound, answered[place[0]])
             return Shown(hit=hit, name=name, excerpt=excerpt, remark=wrong)
 
