@@ -107,7 +107,7 @@ def test_a_search_shows_moments_whose_files_are_there(by_sound, keeper, tmp_path
     assert f'data-search="{folder.name}"' in html
     cuts = set(re.findall(r'data-cut="gradio_api/file=([^"]+)"', html))
     assert {Path(unquote(unescape(cut))) for cut in cuts} == set(folder.glob("*.wav"))
-    assert len(cuts) > 1
+    assert cuts
 
 
 def test_a_page_that_understands_no_sentences_says_what_it_wants(by_sound, keeper):
