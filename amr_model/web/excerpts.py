@@ -28,6 +28,7 @@ CHANGED = "Its file was changed since it was indexed: what is heard may be somet
 SHORTER = "Its file was changed since it was indexed: it ends before the moment."
 UNREADABLE = "Its file cannot be read any more."
 
+STEADY_SHARE = 0.1  # of an excerpt: nine tenths of it may be one event, which is to be seen still
 FLAT = 1e-6  # logits between which a curve does not move
 
 Place = tuple[int, int]  # of a moment: the number of its ranking, its rank, both from 0
@@ -137,7 +138,7 @@ class Excerpts:
         start_s, end_s = padded(hit.moment, hit.duration_s, self.pad_s)
         picture = sound.with_suffix(".png")
         with atomic_path(picture) as part:
-            part.write_bytes(to_png(spectrogram(sound)))
+            part.write_bytes(to_png(spectrogram(sound), steady_share=STEADY_SHARE))
         curve, edges = _piece_of_curve(hit, answered, start_s, end_s)
         return Excerpt(sound=sound, picture=picture, start_s=start_s, end_s=end_s, curve=curve, edges=edges)
 

@@ -158,4 +158,4 @@ def _score_input(searcher: Searcher) -> gr.Slider:
 
 
 def _pad_input() -> gr.Slider:
-    return gr.Slider(0, MOST_PAD_S, value=DEFAULT_PAD_S, step=1, label="Seconds around", elem_id="pad")
+    return gr.Slider(0, MOST_PAD_S, value=DEFAULT_PAD_S, step=1, label="Padding (s)", elem_id="pad")

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from amr_model.answer.exports.naming import file_stem
 from clotho_long.audio.choice import SoundChoice
-from clotho_long.audio.io import Waveform, probe, stream_mono, write_audio
+from clotho_long.audio.io import Waveform, read_parts, write_audio
 from clotho_long.core.units import Hertz, Seconds
 
 if TYPE_CHECKING:
@@ -27,8 +25,8 @@ def cut_moments(
 ) -> list[Path]:
     """Write each moment of an answer as a mono wav at the recording's own rate; returns the files.
 
-    The recording is read once, and no more of it is held than what is cut. A file's name says where the
-    moment lies, without its padding.
+    The recording is read once at most, and no more of it is held than what is cut. A file's name says where
+    the moment lies, without its padding.
 
     Args:
         pad_s: seconds before and after each moment that are cut with it, as far as the recording goes.
@@ -50,26 +48,10 @@ def sound_of_moments(
     """The rate of a recording, and the sound of each moment of an answer, [sample], mono.
 
     A moment that lies beyond the end of the file, which must have changed, has no samples. Arguments and
-    errors as `cut_moments`; the file is read as far as the last moment.
+    errors as `cut_moments`.
     """
-    choice = sound or SoundChoice()
-    rate_hz = probe(answer.recording, track=choice.track).sample_rate_hz
-    edges = [padded(moment, answer.duration_s, pad_s) for moment in answer.moments]
-    end_s = max((high for _, high in edges), default=0.0)
-    pieces: list[list[Waveform]] = [[] for _ in edges]
-    start = 0
-    stream = stream_mono(answer.recording, channels=choice.channels, track=choice.track)
-    for block in stream:
-        for piece, moment in zip(pieces, edges, strict=True):
-            low, high = (round(edge * rate_hz) - start for edge in moment)
-            if low < len(block) and high > 0:
-                piece.append(block[max(low, 0) : high].copy())
-        start += len(block)
-        if start >= round(end_s * rate_hz):
-            stream.close()
-            break
-    empty = np.zeros(0, np.float32)
-    return rate_hz, [np.concatenate([empty, *piece]) for piece in pieces]
+    parts = [padded(moment, answer.duration_s, pad_s) for moment in answer.moments]
+    return read_parts(answer.recording, parts, sound=sound)
 
 
 def padded(moment: ScoredMoment, duration_s: Seconds, pad_s: Seconds) -> tuple[Seconds, Seconds]:
