@@ -91,7 +91,7 @@ def _timeline(shown: Shown, excerpt: Excerpt, picture: str, title: str, data: Ma
     )
     lanes = [Lane(name="moment", kind="picture", marks=[mark], picture=picture)]
     if excerpt.curve:
-        lanes.append(Lane(name="curve", kind="saliency", outline=outline(excerpt.curve, excerpt.edges)))
+        lanes.append(Lane(name="curve", kind="curve", outline=outline(excerpt.curve, excerpt.edges)))
     length_s = excerpt.end_s - excerpt.start_s
     return Markup(timeline(lanes, length_s, labelled=False, start_s=excerpt.start_s))
 
