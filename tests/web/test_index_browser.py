@@ -68,8 +68,13 @@ def ask(page, text: str, *, least: float = 0.5, awaited: str = HITS) -> None:
     page.wait_for_selector(awaited)
 
 
-def give_sound(page, sound) -> None:
+def open_sound_tab(page) -> None:
     page.get_by_role("tab", name="Sound").click()
+    page.locator("#recording").wait_for(state="visible")
+
+
+def give_sound(page, sound) -> None:
+    open_sound_tab(page)
     page.set_input_files("#recording input[type=file]", sound)
     page.wait_for_selector(f"#recording :text('{sound.suffix}')")
 
@@ -189,8 +194,9 @@ def test_a_sound_finds_what_sounds_like_it_and_a_wrong_file_gives_a_message(visi
 def test_an_upload_that_is_too_large_is_not_sent(visit, tmp_path):
     posted = []
     visit.on("request", lambda request: posted.append(request.url) if "/upload?" in request.url else None)
-    visit.get_by_role("tab", name="Sound").click()
-    visit.set_input_files("#recording input[type=file]", write_sound(tmp_path / "long.wav", length_s=300))
+    long = write_sound(tmp_path / "long.wav", length_s=300)
+    open_sound_tab(visit)
+    visit.set_input_files("#recording input[type=file]", long)
     visit.wait_for_selector(":text('exceed the maximum allowed size')")
     assert posted == []
 
