@@ -308,8 +308,13 @@ class Finder(Protocol):
         """Where the windows of its features lie."""
         ...
 
-    def hear(self, recording: Path) -> Encoded:
-        """Encode a recording."""
+    @property
+    def sound(self) -> SoundChoice:
+        """What is heard of a file."""
+        ...
+
+    def hear(self, recording: Path, *, on_heard: Callable[[Seconds], None] = lambda heard_s: None) -> Encoded:
+        """Encode a recording; `on_heard` is told how many seconds are encoded."""
         ...
 
     def prepare(self, queries: Sequence[str]) -> list[Features]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from amr_model.answer.retriever import Finder
+    from clotho_long.features.encoder import Encoder
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 WEIGHTS = click.Path(path_type=Path)  # of an encoder: a file, or a folder that holds a model
@@ -152,6 +153,28 @@ def made_by_of(finder: Finder, checkpoint: str | None) -> dict[str, str | None]:
         "checkpoint": None if checkpoint is None else checkpoint_fingerprint(checkpoint),
         "version": version_of_package(),
     }
+
+
+def made_by_sound(encoder: Encoder) -> dict[str, str | None]:
+    """What a result of `--like` is to be traced back to."""
+    return {
+        "model": "S0",
+        "readout": "similarity",
+        "encoder": encoder.name,
+        "checkpoint": None,
+        "version": version_of_package(),
+    }
+
+
+def need_checkpoint(checkpoint: str | None, options: Mapping[str, object]) -> None:
+    """Options that say something of a checkpoint, by their names, want one.
+
+    Raises:
+        click.UsageError: one was given without.
+    """
+    for option, value in options.items():
+        if checkpoint is None and value:
+            raise click.UsageError(f"{option} concerns a checkpoint: give one with --checkpoint")
 
 
 def refuse(problems: Sequence[str]) -> None:

@@ -177,8 +177,8 @@ def finder_for(
     encoder: str | None,
     weights: Path | None,
     sound: SoundChoice,
-    cross_mask: CrossMask | None,
-    overrides: tuple[str, ...],
+    cross_mask: CrossMask | None = None,
+    overrides: tuple[str, ...] = (),
 ) -> tuple[Finder, EncoderChoice]:
     """Who answers, and the encoder that it hears with: a checkpoint's network, or without one S0.
 

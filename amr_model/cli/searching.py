@@ -24,11 +24,12 @@ from amr_model.cli.options import (
     device_option,
     lines_of,
     made_by_of,
+    made_by_sound,
+    need_checkpoint,
     query_options,
     refuse,
     say,
     set_option,
-    version_of_package,
 )
 from clotho_long.core.command_line import common_options, progress, set_up_logging, sound_options
 
@@ -231,17 +232,10 @@ def search(
         by_sound = open_index(folder, weights=weights, device=where, watch=watch)
         least = MIN_SCORE if min_score is None else min_score
         answered = by_sound.like(sound, top=top, min_score=least, exact=exact, candidates=candidates)
-        made_by: dict[str, str | None] = {
-            "model": "S0",
-            "readout": "similarity",
-            "encoder": by_sound.encoder.name,
-            "checkpoint": None,
-            "version": version_of_package(),
-        }
-        _report([answered], made_by, exports, by_sound, as_json=as_json)
+        _report([answered], made_by_sound(by_sound.encoder), exports, by_sound, as_json=as_json)
         return
     queries = each_query(asked)
-    _need_checkpoint(checkpoint, {"--cross-mask": cross_mask, "--set": overrides})
+    need_checkpoint(checkpoint, {"--cross-mask": cross_mask, "--set": overrides})
     opened = open_index(
         folder,
         checkpoint=checkpoint,
@@ -275,12 +269,6 @@ def _report(
             click.echo(ranking.to_text(), nl=False)
     answers = exports.on_the_clock(as_answers(rankings))
     write_exports(exports, answers, sound=index.catalog.hearing.sound, one_ranking=True)
-
-
-def _need_checkpoint(checkpoint: str | None, options: dict[str, object]) -> None:
-    for option, value in options.items():
-        if checkpoint is None and value:
-            raise click.UsageError(f"{option} concerns a checkpoint: give one with --checkpoint")
 
 
 def _hearing(folder: Path, given: dict[str, Any]) -> Hearing:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from amr_model.answer.retriever import (
 )
 from amr_model.answer.run import Integers
 from amr_model.answer.similarity import MIN_SCORE, SimilarityAsker
+from amr_model.answer.stretches import Curve
 from amr_model.index.catalog import VECTORS, Catalog, Entry
 from amr_model.index.vectors import VectorStore
 from clotho_long.core.clock import clock
@@ -61,6 +62,8 @@ class Hit:
     duration_s: Seconds  # of the recording
     moment: ScoredMoment
     presence: float | None = None  # probability that the recording holds the query; None: not calibrated
+    # [row] of the whole recording, as an answer's
+    curve: Curve | None = dataclasses.field(default=None, repr=False, compare=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +112,7 @@ class Index:
     encoder: Encoder  # the one that made the features
     finder: Finder | None  # None: nobody can answer a sentence, see `rank`
     watch: Watch = unwatched
+    narrowed: bool = False  # recordings were left out, see `among`
 
     def __post_init__(self) -> None:
         if not self.catalog.entries:
@@ -120,6 +124,17 @@ class Index:
         refuse_other_features(self.catalog, self.encoder)
         if self.finder is not None:
             refuse_other_convention(self.catalog, self.finder)
+
+    def among(self, recordings: Container[Path]) -> Index:
+        """The index of just some of its recordings.
+
+        Raises:
+            ManifestError: it holds none of them.
+        """
+        kept = {path: entry for path, entry in self.catalog.entries.items() if path in recordings}
+        return dataclasses.replace(
+            self, catalog=dataclasses.replace(self.catalog, entries=kept), narrowed=True
+        )
 
     def search(
         self,
@@ -179,15 +194,19 @@ class Index:
         min_score: float = MIN_SCORE,
         exact: bool = False,
         candidates: int = CANDIDATES,
+        on_heard: Callable[[Seconds], None] = lambda heard_s: None,
     ) -> Ranking:
         """The moments that sound like a recording does on average; no network is asked. Arguments as `rank`.
+
+        Args:
+            on_heard: is told how many seconds of the sound are encoded.
 
         Raises:
             AudioError: the sound cannot be read.
             ConfigError, FeatureError: as `rank`.
         """
         sound, hearing = Path(sound), self.catalog.hearing
-        encoded = encode_recording(sound, self.encoder, hearing.windows, hearing.sound)
+        encoded = encode_recording(sound, self.encoder, hearing.windows, hearing.sound, on_heard=on_heard)
         asker = SimilarityAsker(space=shared_space(self.encoder))
         vector = asker.vector_of(encoded.rows)
         where = None
@@ -215,7 +234,8 @@ class Index:
                 "holds no vectors", self.catalog.folder / VECTORS, "run `amr index` again, it makes them anew"
             )
         known = self.catalog.contents
-        found = store.nearest(vectors, NEAR_OF_A_PLACE * candidates)
+        among = known if self.narrowed else None
+        found = store.nearest(vectors, NEAR_OF_A_PLACE * candidates, among=among)
         return [
             [(n.similarity, n.recording, n.second) for n in near if n.recording in known] for near in found
         ]
@@ -254,6 +274,7 @@ class Index:
                         duration_s=entry.duration_s,
                         moment=moment,
                         presence=answer.presence,
+                        curve=answer.curve,
                     )
                     for moment in moments
                 ]
@@ -285,6 +306,7 @@ def as_answers(rankings: Iterable[Ranking]) -> list[Answer]:
                 duration_s=hits[0].duration_s,
                 moments=tuple(hit.moment for hit in hits),
                 presence=hits[0].presence,
+                curve=hits[0].curve,
             )
             for recording, hits in of_recording.items()
         ]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import datetime
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,8 +100,7 @@ class VectorStore:
         """Remove the vectors of recordings, if there are any."""
         names = sorted(recordings)
         for start in range(0, len(names), 500):
-            listed = ", ".join(f"'{name}'" for name in names[start : start + 500])  # hexadecimal digits
-            self._table.delete(f"recording IN ({listed})")
+            self._table.delete(_is_one_of(names[start : start + 500]))
 
     def settle(self) -> None:
         """After changes: join small pieces, keep the index of a large store up to date, free the space."""
@@ -113,18 +112,25 @@ class VectorStore:
             self._make_index(rows)
             self._tidy()
 
-    def nearest(self, queries: Features, limit: int) -> list[list[Near]]:
+    def nearest(
+        self, queries: Features, limit: int, *, among: Collection[str] | None = None
+    ) -> list[list[Near]]:
         """The `limit` seconds that are nearest to each of [query, dim], best first.
+
+        Args:
+            among: recordings whose seconds count, all of which are compared; None: all recordings.
 
         Raises:
             FeatureError: the store is damaged.
         """
-        return [self._nearest(query, limit) for query in queries]
+        return [self._nearest(query, limit, among) for query in queries]
 
-    def _nearest(self, query: Features, limit: int) -> list[Near]:
+    def _nearest(self, query: Features, limit: int, among: Collection[str] | None) -> list[Near]:
         def read() -> dict[str, list[Any]]:
             search = self._table.search(query, vector_column_name="vector").distance_type("cosine")
-            if self._table.list_indices():
+            if among is not None:
+                search = search.where(_is_one_of(sorted(among)), prefilter=True).bypass_vector_index()
+            elif self._table.list_indices():
                 search = search.nprobes(PROBES).refine_factor(REFINE)
             columns = ["recording", "second", "_distance"]
             found: dict[str, list[Any]] = search.limit(limit).select(columns).to_arrow().to_pydict()
@@ -166,6 +172,12 @@ class VectorStore:
             sample_rate=SAMPLE,
         )
         self._table.create_index("vector", config=config, replace=True)
+
+
+def _is_one_of(recordings: Sequence[str]) -> str:
+    """The condition, in LanceDB's SQL; names are hexadecimal digits."""
+    listed = ", ".join(f"'{name}'" for name in recordings)
+    return f"recording IN ({listed})"
 
 
 def _batches(recordings: Iterable[tuple[str, Features]]) -> Iterator[list[tuple[str, Features]]]:

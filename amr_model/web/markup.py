@@ -1,6 +1,7 @@
-"""The page's results as HTML: a spectrogram with its moments for each query, and a player.
+"""The results of one recording as HTML: a spectrogram with its moments for each query, and a player.
 
 Pure functions from values to text. The templates escape what people typed and how their files are called.
+What the page of a collection shows as well lies here too.
 """
 
 from __future__ import annotations
@@ -33,22 +34,41 @@ def results(
         search: what the page's address is to name, so that the results can be found again.
     """
     queries = [
-        _query(answer, [address_of(cut) for cut in cuts], COLOURS[place % len(COLOURS)])
+        _query(answer, [address_of(cut) for cut in cuts], colour_of(place))
         for place, (answer, cuts) in enumerate(zip(heard.answers, heard.cuts, strict=True))
     ]
+    how = (
+        "The recording is silent throughout: whatever is found is a guess."
+        if heard.silent
+        else "Click a moment to hear it."
+    )
     return (
         environment()
-        .get_template("results.html.j2")
+        .get_template("recording.html.j2")
         .render(
             name=heard.answers[0].recording.name,
-            duration_s=heard.picture.duration_s,
-            silent=heard.silent,
+            hint=f"{clock(heard.picture.duration_s)} long. {how}",
             picture=data_uri(to_png(heard.picture), "png"),
-            downloads={what: (file.name, address_of(file)) for what, file in downloads.items()},
+            downloads=links(downloads, address_of),
             search=search,
             queries=queries,
         )
     )
+
+
+def links(downloads: Mapping[str, Path], address_of: Callable[[Path], str]) -> dict[str, tuple[str, str]]:
+    """Name and address of each file to take home."""
+    return {what: (file.name, address_of(file)) for what, file in downloads.items()}
+
+
+def colour_of(place: int) -> str:
+    """The colour of a query by its place."""
+    return COLOURS[place % len(COLOURS)]
+
+
+def heading(title: str, explanation: str) -> str:
+    """What stands above a form."""
+    return f"<h1>{escape(title)}</h1><p>{escape(explanation)}</p>"
 
 
 def message(problem: str, fix: str = "") -> str:
@@ -57,9 +77,9 @@ def message(problem: str, fix: str = "") -> str:
     return f'<p class="message" role="alert"><strong>{escape(problem)}</strong>{remedy}</p>'
 
 
-def invitation() -> str:
+def invitation(text: str) -> str:
     """What stands where the results will be."""
-    return '<p class="invitation">The moments will be shown here, on the recording’s spectrogram.</p>'
+    return f'<p class="invitation">{escape(text)}</p>'
 
 
 def colophon(description: str) -> str:
@@ -74,7 +94,13 @@ def _query(answer: Answer, addresses: Sequence[str], colour: str) -> dict[str, A
             "onset_s": onset_s,
             "offset_s": offset_s,
             "score": score,
-            "data": _sound(rank, onset_s, offset_s, address, answer),
+            "data": to_play(
+                rank,
+                address,
+                f"{answer.query}, {rank}: {clock(onset_s)} to {clock(offset_s)}",
+                starts=onset_s / answer.duration_s,
+                second=1 / answer.duration_s,
+            ),
         }
         for rank, ((onset_s, offset_s, score), address) in enumerate(
             zip(answer.moments, addresses, strict=True), start=1
@@ -110,12 +136,17 @@ def _timeline(answer: Answer, moments: Sequence[Mapping[str, Any]]) -> Markup:
     return Markup(timeline([lane], answer.duration_s, labelled=False))
 
 
-def _sound(rank: int, onset_s: float, offset_s: float, address: str, answer: Answer) -> dict[str, str]:
-    """What the script needs to play a moment, as attributes."""
+def to_play(rank: int, address: str, title: str, *, starts: float, second: float) -> dict[str, str]:
+    """What the script needs to play a moment, as attributes.
+
+    Args:
+        starts: where in the picture its sound begins, as a share of the picture.
+        second: how much of the picture a second is.
+    """
     return {
         "rank": str(rank),
         "cut": address,
-        "title": f"{answer.query}, {rank}: {clock(onset_s)} to {clock(offset_s)}",
-        "onset": f"{onset_s / answer.duration_s:.6f}",
-        "second": f"{1 / answer.duration_s:.8f}",
+        "title": title,
+        "onset": f"{starts:.6f}",
+        "second": f"{second:.8f}",
     }

@@ -51,10 +51,23 @@ class Lane:
     outline: str = ""  # points of a polygon in a box of 100 x 100
 
 
-def timeline(lanes: Sequence[Lane], duration_s: Seconds, *, labelled: bool) -> str:
-    """The lanes of a recording as HTML; `labelled` puts their names beside them."""
-    template = environment().get_template("timeline.html.j2")
-    return template.render(lanes=lanes, duration_s=duration_s, times=ticks(duration_s), labelled=labelled)
+def timeline(lanes: Sequence[Lane], duration_s: Seconds, *, labelled: bool, start_s: Seconds = 0.0) -> str:
+    """The lanes of a recording as HTML, or of a part of it that begins at `start_s`.
+
+    Args:
+        labelled: their names stand beside them.
+    """
+    return (
+        environment()
+        .get_template("timeline.html.j2")
+        .render(
+            lanes=lanes,
+            start_s=start_s,
+            duration_s=duration_s,
+            times=ticks(duration_s, start_s=start_s),
+            labelled=labelled,
+        )
+    )
 
 
 @cache
@@ -77,13 +90,18 @@ def data_uri(content: bytes, suffix: str) -> str:
     return f"data:{MEDIA_TYPES[suffix]};base64,{base64.b64encode(content).decode()}"
 
 
-def outline(values: Sequence[float]) -> str:
-    """Points of a polygon in a box of 100 x 100: seconds from left to right, high values at the top."""
-    width = 100 / len(values)
+def outline(values: Sequence[float], edges: Sequence[float] | None = None) -> str:
+    """Points of a polygon in a box of 100 x 100: seconds from left to right, high values at the top.
+
+    Args:
+        values: in [0, 1].
+        edges: where each value begins, and where the last one ends, in [0, 1]; None: all are equally long.
+    """
+    places = [place / len(values) for place in range(len(values) + 1)] if edges is None else edges
     tops = [
-        f"{x:.2f},{100 - 100 * value:.1f}"
-        for second, value in enumerate(values)
-        for x in (second * width, (second + 1) * width)
+        f"{100 * x:.2f},{100 - 100 * value:.1f}"
+        for value, *sides in zip(values, places[:-1], places[1:], strict=True)
+        for x in sides
     ]
     return " ".join(["0,100", *tops, "100,100"])
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import wave
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,7 +32,7 @@ from clotho_long.audio.readers import (
 )
 from clotho_long.core.errors import AudioError
 from clotho_long.core.files import FileState, atomic_path, file_state
-from clotho_long.core.units import Hertz
+from clotho_long.core.units import Hertz, Seconds
 
 Waveform: TypeAlias = npt.NDArray[np.float32]  # [sample]
 
@@ -182,6 +182,52 @@ def read_mono(
 ) -> Waveform:
     """A whole file as mono float32 [sample]; `stream_mono` in one piece, with its errors."""
     return np.concatenate(list(stream_mono(path, sample_rate_hz, channels=channels, track=track)))
+
+
+def read_parts(
+    path: Path, parts: Sequence[tuple[Seconds, Seconds]], *, sound: SoundChoice | None = None
+) -> tuple[Hertz, list[Waveform]]:
+    """A file's own rate, and its sound from when to when, mono float32 [sample], as `stream_mono` gives it.
+
+    A part that passes the end of the file ends there. What is between parts is not decoded where the format
+    allows it (wav and flac), and nothing behind the last part is.
+
+    Raises:
+        AudioError: as `stream_mono`, as far as the file is read.
+    """
+    choice = sound or SoundChoice()
+    reader = open_sound(path, choice.track)
+    try:
+        rate_hz, num_channels = reader.info.sample_rate_hz, reader.info.num_channels
+        _refuse_missing_channel(path, choice.channel, num_channels)
+        edges = [(round(start_s * rate_hz), round(stop_s * rate_hz)) for start_s, stop_s in parts]
+        found: list[Waveform] = []
+        for start, stop in edges:
+            block = reader.part(start, stop)
+            if block is None:
+                return rate_hz, _streamed_parts(path, edges, choice)
+            mono = _mono(block, choice.channel)
+            mono[~np.isfinite(mono)] = 0  # as `_Taken` does
+            found.append(mono)
+        return rate_hz, found
+    finally:
+        reader.close()
+
+
+def _streamed_parts(path: Path, edges: Sequence[tuple[int, int]], choice: SoundChoice) -> list[Waveform]:
+    """`read_parts` of a file that is read from its beginning, with edges in samples."""
+    pieces: list[list[Waveform]] = [[np.zeros(0, np.float32)] for _ in edges]
+    end, at = max(stop for _, stop in edges), 0
+    stream = stream_mono(path, channels=choice.channels, track=choice.track)
+    for block in stream:
+        for piece, (start, stop) in zip(pieces, edges, strict=True):
+            if start < at + len(block) and stop > at:
+                piece.append(block[max(start - at, 0) : stop - at].copy())
+        at += len(block)
+        if at >= end:
+            stream.close()
+            break
+    return [np.concatenate(piece) for piece in pieces]
 
 
 def resample(waveform: Waveform, from_hz: Hertz, to_hz: Hertz) -> Waveform:

@@ -67,6 +67,13 @@ class Reader(Protocol):
         """The sound, [sample, channel], in order; each block is the caller's own."""
         ...
 
+    def part(self, start: int, stop: int) -> Block | None:
+        """Some samples, [sample, channel], without decoding what lies before; fewer where the sound ends.
+
+        None where a file cannot be entered at an exact sample. Not to be mixed with `blocks`.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of the file."""
         ...
@@ -131,6 +138,16 @@ class _SndfileReader:
 
     def close(self) -> None:
         self._file.close()
+
+    def part(self, start: int, stop: int) -> Block | None:
+        refuse_truncated(self._path)
+        frames = self._file.frames
+        try:
+            self._file.seek(min(start, frames))
+            block: Block = self._file.read(max(min(stop, frames) - start, 0), dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"cannot be decoded ({error.error_string})", self._path, "replace it") from None
+        return block
 
     def blocks(self) -> Iterator[Block]:
         refuse_truncated(self._path)
@@ -204,6 +221,10 @@ class _FFmpegReader:
     def close(self) -> None:
         self._container.close()
         self._file.close()
+
+    def part(self, start: int, stop: int) -> Block | None:
+        """Time stamps after a jump are estimates in many formats."""
+        return None
 
     def blocks(self) -> Iterator[Block]:
         """The decoded frames and the silence between them, in order."""

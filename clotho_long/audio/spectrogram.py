@@ -76,12 +76,17 @@ def spectrogram(
     return Spectrogram(levels_db=levels.T.astype(np.float32), duration_s=num_samples / RATE_HZ)
 
 
-def to_png(picture: Spectrogram) -> bytes:
-    """The picture, one pixel for each band and column, low bands at the bottom."""
+def to_png(picture: Spectrogram, *, steady_share: float = 0.5) -> bytes:
+    """The picture, one pixel for each band and column, low bands at the bottom.
+
+    Args:
+        steady_share: the share of a band's columns that are no louder than what counts as its steady
+            background. Half of a recording, less of an excerpt that an event may fill.
+    """
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.image import imsave
 
-    background_db = np.median(picture.levels_db, axis=1, keepdims=True)
+    background_db = np.quantile(picture.levels_db, steady_share, axis=1, keepdims=True)
     relative_db = picture.levels_db - WHITENING * background_db
     paper_db, ink_db = np.median(relative_db) + np.array(RANGE_DB)
     file = io.BytesIO()

@@ -17,12 +17,13 @@ def clock(time_s: Seconds) -> str:
     return f"{hours}:{minutes:02d}:{seconds}" if hours else f"{minutes}:{seconds}"
 
 
-def ticks(duration_s: Seconds) -> list[Seconds]:
-    """Round times for the axis of a recording, at most a dozen steps apart."""
+def ticks(duration_s: Seconds, *, start_s: Seconds = 0.0) -> list[Seconds]:
+    """Round times along a recording, or a part that begins at `start_s`, at most a dozen steps apart."""
     step_s = next((step for step in TICK_STEPS_S if duration_s / step <= MAX_TICKS), None)
     if step_s is None:
         step_s = 3600 * -(-int(duration_s) // (3600 * MAX_TICKS))
-    return [float(at) for at in range(0, int(duration_s) + 1, step_s)]
+    first = -int(-start_s // step_s) * step_s
+    return [float(at) for at in range(first, int(start_s + duration_s) + 1, step_s)]
 
 
 def clock_fields(time_ms: int) -> tuple[int, int, int, int]:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from clotho_long.audio.io import probe, read_mono, resample, stream_mono, to_pcm16, write_audio
+from clotho_long.audio.choice import SoundChoice
+from clotho_long.audio.io import probe, read_mono, read_parts, resample, stream_mono, to_pcm16, write_audio
 from clotho_long.core.errors import AudioError
 from tests.builders import make_mp4, noise, tone
 
@@ -190,3 +191,33 @@ def test_a_wav_of_unknown_length_is_read_to_its_end(tmp_path: Path, length: int)
     content[40:44] = length.to_bytes(4, "little")
     path.write_bytes(content)
     np.testing.assert_array_equal(read_mono(path), whole)
+
+
+@pytest.mark.parametrize("name", ["street.wav", "street.flac", "street.mp3", "street.mp4"])
+@pytest.mark.parametrize("channels", ["mean", 2])
+def test_parts_of_a_file_are_those_of_the_whole(tmp_path: Path, name: str, channels: object) -> None:
+    path, rate_hz = tmp_path / name, 16_000
+    if path.suffix == ".mp4":
+        make_mp4(path)
+        channels = "mean"
+    else:
+        stereo = np.stack([noise(30.0, rate_hz=rate_hz), tone(440.0, 30.0, rate_hz=rate_hz)], axis=1)
+        soundfile.write(path, stereo, rate_hz)
+    whole = read_mono(path, channels=channels)
+    native_hz = probe(path).sample_rate_hz
+    end_s = len(whole) / native_hz
+    parts = [(12.5, 13.75), (0.0, 0.01), (end_s - 0.5, end_s + 3), (end_s + 1, end_s + 2), (3.0, 14.0)]
+    found_hz, pieces = read_parts(path, parts, sound=SoundChoice(channels=channels))
+    assert found_hz == native_hz
+    for (start_s, stop_s), piece in zip(parts, pieces, strict=True):
+        np.testing.assert_array_equal(piece, whole[round(start_s * native_hz) : round(stop_s * native_hz)])
+
+
+def test_what_is_no_number_in_a_part_is_silence_as_in_the_whole(tmp_path: Path) -> None:
+    sound = tone(440.0, 2.0, rate_hz=8000).astype(np.float32)
+    sound[9000:9010] = np.nan
+    soundfile.write(tmp_path / "x.wav", sound, 8000, subtype="FLOAT")
+    _, (piece,) = read_parts(tmp_path / "x.wav", [(1.0, 1.5)])
+    np.testing.assert_array_equal(piece, read_mono(tmp_path / "x.wav")[8000:12000])
+    with pytest.raises(AudioError, match="has 1 channel, no number 2"):
+        read_parts(tmp_path / "x.wav", [(1.0, 1.5)], sound=SoundChoice(channels=2))

@@ -65,3 +65,19 @@ def test_the_picture_has_a_pixel_for_each_level_and_low_bands_below(tmp_path):
     assert pixels.shape[:2] == picture.levels_db.shape
     darkest_row = int(pixels[:, -5, :3].sum(axis=1).argmin())
     assert darkest_row > NUM_BANDS * 0.75
+
+
+def test_an_event_that_fills_most_of_an_excerpt_is_still_drawn(tmp_path):
+    sound = noise(10.0, rate_hz=RATE_HZ, rms=0.01)
+    sound[2 * RATE_HZ : 9 * RATE_HZ] += tone(1000.0, 7.0, rate_hz=RATE_HZ, peak=0.05)
+    write_audio(tmp_path / "excerpt.wav", sound, RATE_HZ)
+    picture = spectrogram(tmp_path / "excerpt.wav")
+    band = int(np.argmax(picture.levels_db.mean(axis=1)))
+    inside, outside = slice(80, 250), slice(0, 55)
+
+    def paper_less_ink(steady_share: float) -> float:
+        pixels = imread(io.BytesIO(to_png(picture, steady_share=steady_share)))[::-1, :, 0]
+        return float(pixels[band, outside].mean() - pixels[band, inside].mean())
+
+    assert paper_less_ink(0.1) > 0.5
+    assert paper_less_ink(0.1) > 1.5 * paper_less_ink(0.5)

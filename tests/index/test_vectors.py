@@ -56,6 +56,21 @@ def test_a_large_store_gets_an_index_that_finds_nearly_the_same(tmp_path, monkey
     assert store.nearest(query, 1)[0][0].recording == "b" * 32
 
 
+@pytest.mark.parametrize("settled", [False, True])
+def test_just_the_recordings_that_are_named_are_compared_all_of_them(tmp_path, monkeypatch, settled):
+    monkeypatch.setattr(vectors, "EXACT_ROWS", 500)
+    recordings = {letter * 32: unit(400, at) for at, letter in enumerate("abc")}
+    store = VectorStore(tmp_path, DIM)
+    store.add(recordings.items())
+    if settled:
+        store.settle()
+    query = recordings["a" * 32][7:8]
+    assert store.nearest(query, 1)[0][0].recording == "a" * 32
+    near = store.nearest(query, 1000, among=["b" * 32, "c" * 32, "d" * 32])[0]
+    best = np.concatenate([recordings["b" * 32], recordings["c" * 32]]) @ query[0]
+    assert [one.similarity for one in near] == pytest.approx(sorted(best, reverse=True), abs=1e-5)
+
+
 def test_what_is_no_store_of_this_width_is_one_line(tmp_path):
     VectorStore(tmp_path / "store", DIM)
     with pytest.raises(FeatureError, match="cannot be read as a vector store"):

@@ -12,7 +12,7 @@ from clotho_long.audio.io import encode_mp3
 from pipelines.report import Table, write_report
 from tests.builders import tone
 from tests.pipelines.test_report import make_example, make_page, make_picture
-from tests.web.builders import CHROMIUM, CONTRAST
+from tests.web.browsing import CHROMIUM, CONTRAST
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs a driver: pip install playwright")
 

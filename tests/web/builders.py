@@ -1,8 +1,7 @@
-"""A listener whose answers are known, recordings to ask about, and a page in a real browser."""
+"""A listener whose answers are known, and recordings to ask about."""
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,23 +19,6 @@ from tests.builders import noise, tone
 
 RATE_HZ = 16_000
 MOMENTS = ((4.0, 7.0), (12.0, 14.0), (1.0, 2.0))  # what `AlwaysThere` answers, best first
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-# in the page: the contrast of an element's text with what lies behind it, as WCAG 2 defines it
-CONTRAST = """(selector) => {
-  const parse = text => text.match(/[\\d.]+/g).map(Number);
-  const linear = v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
-  const light = ([r, g, b]) => .2126 * linear(r / 255) + .7152 * linear(g / 255) + .0722 * linear(b / 255);
-  const text = document.querySelector(selector);
-  let behind = text, colour;
-  do {
-    colour = parse(getComputedStyle(behind).backgroundColor);
-    behind = behind.parentElement;
-  } while (behind && colour[3] === 0);
-  const both = [light(colour), light(parse(getComputedStyle(text).color))].sort((a, b) => b - a);
-  return (both[0] + .05) / (both[1] + .05);
-}"""
 
 
 class AlwaysThere:

@@ -2,85 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.web.builders import (
-    CHROMIUM,
-    CONTRAST,
-    MOMENTS,
-    PatientEncoder,
-    make_listener,
-    write_recording,
-    write_silence,
-)
+from tests.web.browsing import BEST, CONTRAST, PLAYER, STICKING_OUT, page_of, visiting
+from tests.web.builders import MOMENTS, PatientEncoder, make_listener, write_recording, write_silence
 
-web = pytest.importorskip("amr_model.web.page", reason="needs the page: pip install '.[web]'")
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs a driver: pip install playwright")
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="needs a browser: apt-get install chromium, or any Chromium or Chrome on PATH"
-)
 
-BROWSER_ARGUMENTS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    # a microphone that beeps, and permission to use it
-    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
-)
-PATIENCE_MS = 60_000  # a busy machine is no failure
-BEST = ".mark[data-rank='1']"
-PLAYER = "document.querySelector('#results audio')"
-
-
-MAX_UPLOAD_BYTES = 3_000_000
-
-
-@contextlib.contextmanager
-def page_of(listener, folder: Path) -> Iterator[str]:
-    """The address of a page that is served until the block ends."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = {"host": "127.0.0.1", "port": port, "folder": folder, "max_upload_bytes": MAX_UPLOAD_BYTES}
-    with web.serving(listener, **options):
-        yield f"http://127.0.0.1:{port}/"
+def recording_page(encoder=None):
+    page = pytest.importorskip("amr_model.web.page", reason="needs the page: pip install '.[web]'")
+    return functools.partial(page.make_page, make_listener(encoder=encoder))
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> Iterator[str]:
     """A page whose listener finds MOMENTS in every recording."""
-    with page_of(make_listener(), tmp_path_factory.mktemp("visitors")) as address:
+    with page_of(recording_page(), tmp_path_factory.mktemp("visitors")) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=list(BROWSER_ARGUMENTS))
-        yield chromium
-        chromium.close()
-
-
-@contextlib.contextmanager
-def visiting(browser, address, **looks):
-    """A new visitor on the page, whose every request and failing script is remembered."""
-    context = browser.new_context(**{"viewport": {"width": 1180, "height": 900}, **looks})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    page.asked, page.failed = [], []
-    page.on("request", lambda request: page.asked.append(request.url))
-    page.on("pageerror", lambda error: page.failed.append(str(error)))
-    page.goto(address)
-    page.wait_for_selector("#find")
-    yield page
-    assert page.failed == []
-    context.close()
 
 
 @pytest.fixture
@@ -176,14 +120,6 @@ def test_what_is_missing_gives_a_message_and_can_be_put_right(visit, tmp_path):
     assert visit.locator("#results .message").count() == 0
 
 
-# in the page: the names of elements that reach out of the window or of the card they lie in
-STICKING_OUT = """() => [...document.querySelectorAll("#title *, #form, #results *, #colophon")]
-  .filter(e => {
-    const box = e.getBoundingClientRect(), card = e.closest("article, .player")?.getBoundingClientRect();
-    return box.width && (box.right > (card ?? {right: innerWidth}).right + .5 || box.right > innerWidth);
-  }).map(e => e.tagName + "." + e.className)"""
-
-
 @pytest.mark.parametrize("width", [360, 390, 1280])
 def test_nothing_sticks_out_of_the_screen_or_of_its_card(browser, address, tmp_path, width):
     with visiting(browser, address, viewport={"width": width, "height": 800}) as visit:
@@ -246,7 +182,7 @@ def test_a_long_search_shows_how_far_it_is_and_can_be_stopped(browser, tmp_path)
     folder = tmp_path / "visitors"
     folder.mkdir()
     with (
-        page_of(make_listener(encoder=PatientEncoder()), folder) as address,
+        page_of(recording_page(PatientEncoder()), folder) as address,
         visiting(browser, address) as visit,
     ):
         give(visit, write_recording(tmp_path / "street.wav", 90.0), "a dog barks")

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import pytest
 
 from amr_model.web.keeping import KEPT_S, Keeper
+from amr_model.web.searches import RESULTS
 from tests.web.builders import MOMENTS, make_listener, write_recording
 
 page = pytest.importorskip("amr_model.web.page", reason="needs the page: pip install '.[web]'")
@@ -65,7 +66,7 @@ def test_what_is_worked_on_is_not_removed_however_long_it_takes(tmp_path, keeper
     html = page.find(make_listener(), recording, "a dog", keeper, tell=much_later)
     assert 'class="moments"' in html
     assert recording.is_file()
-    assert (next(keeper.searches.iterdir()) / page.RESULTS).read_text(encoding="utf-8") == html
+    assert (next(keeper.searches.iterdir()) / RESULTS).read_text(encoding="utf-8") == html
     much_later()
     assert [*keeper.uploads.iterdir(), *keeper.searches.iterdir()] == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -17,8 +18,12 @@ from click.testing import CliRunner
 from amr_model.checkpoint import Checkpoint, save_checkpoint
 from amr_model.cli import main
 from amr_model.config import system
+from amr_model.index.catalog import Hearing
+from amr_model.index.update import update_index
 from amr_model.public.networks import network_of
 from clotho_long.core.settings import override
+from clotho_long.core.work import Workers
+from tests.web.builders import write_recording
 
 SMALL = ("model.hidden_dim=16", "model.num_heads=2", "model.feedforward_dim=16", "features.encoder=logmel")
 
@@ -36,15 +41,12 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_it_listens_on_loopback_until_it_is_stopped_and_leaves_nothing_behind(tmp_path, how):
-    pytest.importorskip("gradio", reason="needs the page: pip install '.[web]'")
-    checkpoint, port = make_checkpoint(tmp_path / "model.pt"), free_port()
-    scratch = tmp_path / "scratch"
+@contextlib.contextmanager
+def served(*words, port, scratch, how=signal.SIGTERM):
+    """The command while it serves; it ends without a word, and leaves no file behind."""
     scratch.mkdir()
-    command = [sys.executable, "-m", "amr_model.cli", "serve", "--checkpoint", str(checkpoint)]
     process = subprocess.Popen(
-        [*command, "--port", str(port), "--jobs", "1"],
+        [sys.executable, "-m", "amr_model.cli", "serve", *words, "--port", str(port), "--jobs", "1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -54,6 +56,21 @@ def test_it_listens_on_loopback_until_it_is_stopped_and_leaves_nothing_behind(tm
     line = process.stdout.readline()
     try:
         assert line == f"http://127.0.0.1:{port} (Ctrl-C ends it)\n", process.stderr.read()
+        yield
+    finally:
+        process.send_signal(how)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert errors == ""
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_it_listens_on_loopback_until_it_is_stopped_and_leaves_nothing_behind(tmp_path, how):
+    pytest.importorskip("gradio", reason="needs the page: pip install '.[web]'")
+    port, scratch = free_port(), tmp_path / "scratch"
+    checkpoint = make_checkpoint(tmp_path / "model.pt")
+    with served("--checkpoint", str(checkpoint), port=port, scratch=scratch, how=how):
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://127.0.0.1:{port}/") as answer:
             assert b"Find the moment" in answer.read()
@@ -63,12 +80,52 @@ def test_it_listens_on_loopback_until_it_is_stopped_and_leaves_nothing_behind(tm
         # another address of this machine: nobody listens there
         with pytest.raises(urllib.error.URLError):
             opener.open(f"http://127.0.0.2:{port}/")
-    finally:
-        process.send_signal(how)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert errors == ""
-    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("with_checkpoint", "told"), [(True, b"System S1 with logmel"), (False, b"Sentences need a checkpoint")]
+)
+def test_a_collection_is_served_with_and_without_a_checkpoint(tmp_path, with_checkpoint, told):
+    pytest.importorskip("gradio", reason="needs the page: pip install '.[web]'")
+    write_recording(tmp_path / "walks" / "street.wav")
+    update_index(tmp_path / "heard", [tmp_path / "walks"], Hearing(encoder="logmel"), workers=Workers())
+    options = ["--checkpoint", str(make_checkpoint(tmp_path / "model.pt"))] if with_checkpoint else []
+    port, scratch = free_port(), tmp_path / "scratch"
+    with served(str(tmp_path / "heard"), *options, port=port, scratch=scratch):
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"http://127.0.0.1:{port}/") as answer:
+            assert told in answer.read()
+
+
+@pytest.mark.parametrize("option", [("--encoder", "logmel"), ("--channels", "first"), ("--track", "1")])
+def test_what_an_index_settled_is_not_to_be_said_again(tmp_path, option):
+    pytest.importorskip("gradio", reason="needs the page: pip install '.[web]'")
+    result = CliRunner().invoke(main, ["serve", str(tmp_path), *option])
+    assert result.exit_code == 2
+    assert f"{option[0]} was settled when the index was made" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "problem"),
+    [
+        (["."], 1, "holds no index; make one with `amr index PATH... --out INDEX`"),
+        (["--encoder", "logmel"], 2, "logmel has no space that sounds and sentences share"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line(tmp_path, words, status, problem):
+    pytest.importorskip("gradio", reason="needs the page: pip install '.[web]'")
+    done = subprocess.run(  # it settles things for its whole process
+        [sys.executable, "-m", "amr_model.cli", "serve", *words, "--port", str(free_port())],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status
+    assert problem in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_taken_port_is_one_line(tmp_path):

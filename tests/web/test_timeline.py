@@ -39,3 +39,16 @@ def test_the_axis_shows_hours_where_there_are_any():
 
 def test_an_outline_starts_and_ends_on_the_ground():
     assert outline([0.0, 1.0]) == "0,100 0.00,100.0 50.00,100.0 50.00,0.0 100.00,0.0 100,100"
+
+
+def test_a_part_of_a_recording_is_drawn_from_where_it_begins():
+    html = timeline(
+        [Lane(name="x", kind="answer", marks=[make_mark(65.0, 70.0)])], 20.0, labelled=False, start_s=60.0
+    )
+    assert re.findall(r"left: ([\d.]+)%; width: ([\d.]+)%", html) == [("25.000", "25.000")]
+    times = re.findall(r"left: ([\d.]+)%; --lean: ([\d.]+)\">([\d:]+)<", html)
+    assert (times[0], times[-1]) == (("0.000", "0.000", "1:00"), ("100.000", "1.000", "1:20"))
+
+
+def test_an_outline_may_have_edges_of_its_own():
+    assert outline([1.0, 0.5], [0.0, 0.1, 1.0]) == "0,100 0.00,0.0 10.00,0.0 10.00,50.0 100.00,50.0 100,100"

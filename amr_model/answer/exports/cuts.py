@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from amr_model.answer.exports.naming import file_stem
 from clotho_long.audio.choice import SoundChoice
-from clotho_long.audio.io import Waveform, probe, stream_mono, write_audio
+from clotho_long.audio.io import Waveform, read_parts, write_audio
 from clotho_long.core.units import Hertz, Seconds
 
 if TYPE_CHECKING:
@@ -27,8 +25,8 @@ def cut_moments(
 ) -> list[Path]:
     """Write each moment of an answer as a mono wav at the recording's own rate; returns the files.
 
-    The recording is read once, and no more of it is held than what is cut. A file's name says where the
-    moment lies, without its padding.
+    The recording is read once at most, and no more of it is held than what is cut. A file's name says where
+    the moment lies, without its padding.
 
     Args:
         pad_s: seconds before and after each moment that are cut with it, as far as the recording goes.
@@ -36,31 +34,35 @@ def cut_moments(
     Raises:
         AudioError: the recording cannot be read.
     """
-    choice = sound or SoundChoice()
-    rate_hz = probe(answer.recording, track=choice.track).sample_rate_hz
-    edges = [
-        # what is read may be longer than the duration that was noted, never longer than what is there
-        (max(onset_s - pad_s, 0.0), max(min(offset_s + pad_s, answer.duration_s), offset_s))
-        for onset_s, offset_s, _ in answer.moments
-    ]
-    pieces: list[list[Waveform]] = [[] for _ in edges]
-    start = 0
-    for block in stream_mono(answer.recording, channels=choice.channels, track=choice.track):
-        for piece, moment in zip(pieces, edges, strict=True):
-            low, high = (round(edge * rate_hz) - start for edge in moment)
-            if low < len(block) and high > 0:
-                piece.append(block[max(low, 0) : high].copy())
-        start += len(block)
+    rate_hz, pieces = sound_of_moments(answer, sound=sound, pad_s=pad_s)
     return [
         _write_cut(folder, f"{prefix}{file_stem(answer.recording)}", rank, moment, piece, rate_hz)
         for rank, (moment, piece) in enumerate(zip(answer.moments, pieces, strict=True), start=1)
-        if piece
+        if len(piece)
     ]
 
 
+def sound_of_moments(
+    answer: Answer, *, sound: SoundChoice | None = None, pad_s: Seconds = 0.0
+) -> tuple[Hertz, list[Waveform]]:
+    """The rate of a recording, and the sound of each moment of an answer, [sample], mono.
+
+    A moment that lies beyond the end of the file, which must have changed, has no samples. Arguments and
+    errors as `cut_moments`.
+    """
+    parts = [padded(moment, answer.duration_s, pad_s) for moment in answer.moments]
+    return read_parts(answer.recording, parts, sound=sound)
+
+
+def padded(moment: ScoredMoment, duration_s: Seconds, pad_s: Seconds) -> tuple[Seconds, Seconds]:
+    """From when to when a moment is cut, with `pad_s` before and after it as far as the recording goes."""
+    # what is read may be longer than the duration that was noted, never longer than what is there
+    return max(moment.onset_s - pad_s, 0.0), max(min(moment.offset_s + pad_s, duration_s), moment.offset_s)
+
+
 def _write_cut(
-    folder: Path, stem: str, rank: int, moment: ScoredMoment, pieces: list[Waveform], rate_hz: Hertz
+    folder: Path, stem: str, rank: int, moment: ScoredMoment, piece: Waveform, rate_hz: Hertz
 ) -> Path:
     path = folder / f"{stem}-{rank:02d}-{moment.onset_s:g}-{moment.offset_s:g}s.wav"
-    write_audio(path, np.concatenate(pieces), rate_hz)
+    write_audio(path, piece, rate_hz)
     return path

@@ -36,11 +36,17 @@ def top_of(recording: Path) -> float:
         return UNKNOWN_TOP_HZ
 
 
-def selection_table(answers: Sequence[Answer], *, top_of: Callable[[Path], float] = top_of) -> str:
+def selection_table(
+    answers: Sequence[Answer],
+    *,
+    top_of: Callable[[Path], float] = top_of,
+    path_of: Callable[[Path], Path] = Path.absolute,
+) -> str:
     """A row for each moment, over the whole band, since a moment says nothing of frequencies.
 
     Args:
         top_of: the highest frequency of a recording, in hertz.
+        path_of: where Raven is to look for a recording.
     """
     rows = [COLUMNS]
     for start_s, recording, own in end_to_end(answers):
@@ -52,7 +58,7 @@ def selection_table(answers: Sequence[Answer], *, top_of: Callable[[Path], float
                     *(str(len(rows)), VIEW, CHANNEL),
                     *(f"{start_s + moment.onset_s:.6f}", f"{start_s + moment.offset_s:.6f}"),
                     *("0.0", f"{top_hz:.1f}"),
-                    *(one_line(str(recording.absolute())), _field(recording.name)),
+                    *(one_line(str(path_of(recording))), _field(recording.name)),
                     *(f"{moment.onset_s:.6f}", _field(query), f"{moment.score:.4f}"),
                 )
             )
