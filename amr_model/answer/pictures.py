@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from amr_model.answer.retriever import Answer
+    from amr_model.answer.answers import Answer
 
 WIDTH_IN = 10.0
 MAX_HEIGHT_IN = 60.0  # 7,200 pixels: what lies beyond is left out, and the picture says so

@@ -9,18 +9,16 @@ happens in it. Rain that never stops is therefore no moment of its recording. No
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 
+from amr_model.answer.finder import Finder
 from amr_model.answer.readout import ReadoutConfig, read_out
-from amr_model.answer.retriever import Answer, Encoded, answer_all, encode_recording
 from amr_model.answer.run import Found, Integers, inside
 from amr_model.answer.stretches import Curve
 from clotho_long.audio.choice import SoundChoice
 from clotho_long.core.errors import ConfigError, FeatureError
-from clotho_long.core.predictions import MAX_RANKED
 from clotho_long.core.units import Seconds
 from clotho_long.features.encoder import Encoder, SharedSpace, shared_space
 from clotho_long.features.extract import encode_texts
@@ -86,8 +84,8 @@ class SimilarityAsker:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SimilarityRetriever:
-    """An encoder with a shared space, ready to be asked; as `Retriever`, without a network."""
+class SimilarityRetriever(Finder):
+    """An encoder with a shared space, ready to be asked, without a network."""
 
     encoder: Encoder
     sound: SoundChoice = dataclasses.field(default_factory=SoundChoice)
@@ -118,26 +116,8 @@ class SimilarityRetriever:
 
     @property
     def made_by(self) -> dict[str, str]:
-        """Who answers, for whoever reads the answers."""
+        """As `Finder.made_by`."""
         return {"model": "S0", "readout": "similarity", "encoder": self.encoder.name}
-
-    def find(
-        self,
-        recording: Path | str,
-        queries: Sequence[str] | str,
-        *,
-        num_moments: int | None = MAX_RANKED,
-        min_score: float | None = None,
-    ) -> list[Answer]:
-        """As `Retriever.find`."""
-        recording = Path(recording)
-        return self.answer(
-            recording, self.hear(recording), queries, num_moments=num_moments, min_score=min_score
-        )
-
-    def hear(self, recording: Path, *, on_heard: Callable[[Seconds], None] = lambda heard_s: None) -> Encoded:
-        """As `Retriever.hear`."""
-        return encode_recording(recording, self.encoder, self.windows, self.sound, on_heard=on_heard)
 
     def prepare(self, queries: Sequence[str]) -> list[Features]:
         """Each query as a vector of the shared space, [1, dim]."""
@@ -145,18 +125,6 @@ class SimilarityRetriever:
         assert space is not None, "refused when it was built"
         vectors = space.project_texts(encode_texts(queries, self.encoder))
         return [vector[None] for vector in vectors]
-
-    def answer(
-        self,
-        recording: Path,
-        encoded: Encoded,
-        queries: Sequence[str] | str,
-        *,
-        num_moments: int | None = MAX_RANKED,
-        min_score: float | None = None,
-    ) -> list[Answer]:
-        """As `Retriever.answer`."""
-        return answer_all(self, recording, encoded, queries, num_moments=num_moments, min_score=min_score)
 
 
 def unit_rows(rows: Features) -> Features:

@@ -15,7 +15,7 @@ from clotho_long.core.figures import check_plot_suffix
 if TYPE_CHECKING:
     import torch
 
-    from amr_model.answer.retriever import Finder
+    from amr_model.answer.finder import Finder
     from clotho_long.features.encoder import Encoder
 
 FILE = click.Path(dir_okay=False, path_type=Path)

@@ -31,8 +31,10 @@ from clotho_long.core.errors import AudioError, ConfigError
 if TYPE_CHECKING:
     import torch
 
+    from amr_model.answer.answers import Answer
     from amr_model.answer.exports.choice import Exports
-    from amr_model.answer.retriever import Answer, Encoded, Finder
+    from amr_model.answer.finder import Finder
+    from amr_model.answer.hearing import Encoded
     from amr_model.public.renaming import CrossMask
     from clotho_long.audio.choice import SoundChoice
     from clotho_long.features.extract import EncoderChoice
@@ -111,9 +113,10 @@ def predict(
       amr predict walks/ --features heard --queries sounds.txt --checkpoint run/checkpoint-best.pt \\
           --top 100 --min-score 0.4 --json --csv found.csv --clock %Y%m%d_%H%M%S
     """
+    from amr_model.answer.answers import each_query
     from amr_model.answer.exports.naming import named_after, prefixes
     from amr_model.answer.exports.writing import exporting
-    from amr_model.answer.retriever import each_query, encode_into, read_encoded
+    from amr_model.answer.hearing import encode_into, read_encoded
     from clotho_long.audio.choice import SoundChoice
     from clotho_long.core.jsonl import dump_line
     from clotho_long.core.work import Workers

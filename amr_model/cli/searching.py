@@ -216,7 +216,7 @@ def search(
       amr search heard --like bark.wav --top 20
       amr search heard --query "a dog barks" --checkpoint run/checkpoint-best.pt --raven barks.txt --cut barks
     """
-    from amr_model.answer.retriever import each_query
+    from amr_model.answer.answers import each_query
     from amr_model.answer.similarity import MIN_SCORE
     from amr_model.config import override_answering
     from amr_model.index.opening import open_index

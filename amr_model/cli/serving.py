@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import gradio as gr
     import torch
 
-    from amr_model.answer.retriever import Finder
+    from amr_model.answer.finder import Finder
     from amr_model.web.keeping import Keeper
 
     MakePage = Callable[[Keeper], gr.Blocks]

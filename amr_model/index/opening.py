@@ -8,7 +8,8 @@ from typing import Literal
 
 import torch
 
-from amr_model.answer.retriever import Finder, Retriever
+from amr_model.answer.finder import Finder
+from amr_model.answer.retriever import Retriever
 from amr_model.answer.similarity import SimilarityRetriever
 from amr_model.checkpoint import load_calibrated
 from amr_model.config import ExperimentConfig

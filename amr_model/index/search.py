@@ -17,15 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amr_model.answer.retriever import (
-    Answer,
-    Asking,
-    Encoded,
-    Finder,
-    answering,
-    each_query,
-    encode_recording,
-)
+from amr_model.answer.answers import Answer, answering, each_query
+from amr_model.answer.finder import Asking, Finder
+from amr_model.answer.hearing import Encoded, encode_recording
 from amr_model.answer.run import Integers
 from amr_model.answer.similarity import MIN_SCORE, SimilarityAsker
 from amr_model.answer.stretches import Curve

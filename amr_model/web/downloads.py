@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from amr_model.answer.answers import Answer
 from amr_model.answer.exports.choice import Exports
 from amr_model.answer.exports.raven import selection_table, top_of
 from amr_model.answer.exports.writing import write_exports
-from amr_model.answer.retriever import Answer
 from clotho_long.core.files import atomic_path, write_text
 
 

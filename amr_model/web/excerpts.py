@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from amr_model.answer.answers import Answer
 from amr_model.answer.exports.cuts import padded, sound_of_moments
 from amr_model.answer.exports.naming import file_stem
 from amr_model.answer.readout import ReadoutConfig, sigmoid
-from amr_model.answer.retriever import Answer
 from amr_model.answer.stretches import UNHEARD, Curve
 from amr_model.index.catalog import Catalog
 from amr_model.index.search import Hit, Ranking

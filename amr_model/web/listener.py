@@ -9,8 +9,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
+from amr_model.answer.answers import Answer
 from amr_model.answer.exports.cuts import cut_moments
-from amr_model.answer.retriever import Answer, Encoded, Finder
+from amr_model.answer.finder import Finder
+from amr_model.answer.hearing import Encoded
 from amr_model.web.downloads import Takeaway
 from amr_model.web.telling import Tell, tell_seconds, untold
 from clotho_long.audio.choice import SoundChoice

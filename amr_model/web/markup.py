@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from amr_model.answer.retriever import Answer
+from amr_model.answer.answers import Answer
 from amr_model.web.listener import Heard
 from amr_model.web.timeline import Lane, Mark, data_uri, environment, timeline
 from clotho_long.audio.spectrogram import to_png

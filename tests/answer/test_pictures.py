@@ -10,8 +10,8 @@ import pytest
 from matplotlib.image import imread
 
 from amr_model.answer import pictures
+from amr_model.answer.answers import Answer
 from amr_model.answer.pictures import MAX_HEIGHT_IN, MAX_ROWS, plot_answers
-from amr_model.answer.retriever import Answer
 from clotho_long.audio.io import write_audio
 from clotho_long.core.figures import DPI
 from tests.builders import noise

@@ -7,19 +7,15 @@ import pytest
 import soundfile
 import torch
 
+from amr_model.answer.answers import Answer
 from amr_model.answer.exports.cuts import cut_moments
-from amr_model.answer.retriever import (
-    Answer,
-    Retriever,
-    answer_rows,
-    clock,
-    encode_recording,
-    plot_answers,
-    read_encoded,
-)
+from amr_model.answer.hearing import encode_recording, read_encoded
+from amr_model.answer.pictures import plot_answers
+from amr_model.answer.retriever import Retriever, answer_rows
 from amr_model.config import ExperimentConfig, system
 from amr_model.tensors import Outputs
 from clotho_long.audio.io import write_audio
+from clotho_long.core.clock import clock
 from clotho_long.core.errors import ConfigError
 from clotho_long.core.settings import override
 from clotho_long.features.encoders.logmel import LogMelEncoder
@@ -126,7 +122,7 @@ def test_features_that_note_their_recording_s_length_need_no_decoding(tmp_path, 
     write_features(audio_file(tmp_path, "tone"), rows, AUDIO_KEY, {"duration_s": 4.5})
     write_features(audio_file(tmp_path / "old", "tone"), rows, AUDIO_KEY, {"encoder": {"name": "x"}})
     assert read_encoded(tmp_path / "old", path).duration_s == pytest.approx(4.7)
-    monkeypatch.setattr("amr_model.answer.retriever.stream_mono", None)
+    monkeypatch.setattr("amr_model.answer.hearing.stream_mono", None)
     encoded = read_encoded(tmp_path, path)
     assert encoded.duration_s == 4.5
     assert (encoded.rows == rows).all()

@@ -273,16 +273,16 @@ def test_a_question_is_needed_and_refused_before_anything_is_heard(tmp_path, ask
 
 def test_answers_are_printed_as_they_come(tmp_path, asked, monkeypatch):
     """What was answered is not lost to Ctrl-C in the second recording."""
-    from amr_model.answer import retriever
+    from amr_model.answer import finder
 
-    whole = retriever.encode_recording
+    whole = finder.encode_recording
 
     def interrupted(path, *arguments, **options):
         if path.name == "two.wav":
             raise KeyboardInterrupt
         return whole(path, *arguments, **options)
 
-    monkeypatch.setattr(retriever, "encode_recording", interrupted)
+    monkeypatch.setattr(finder, "encode_recording", interrupted)
     status, text, _ = run("predict", tmp_path / "two.wav", *asked, "--query", "a dog", "--json")
     assert (status, text) == (130, "")
     status, text, _ = run("predict", asked[0], tmp_path / "two.wav", *asked[1:], "--query", "a dog", "--json")
@@ -291,16 +291,16 @@ def test_answers_are_printed_as_they_come(tmp_path, asked, monkeypatch):
 
 
 def test_what_was_answered_is_exported_even_after_ctrl_c(tmp_path, asked, monkeypatch):
-    from amr_model.answer import retriever
+    from amr_model.answer import finder
 
-    whole = retriever.encode_recording
+    whole = finder.encode_recording
 
     def interrupted(path, *arguments, **options):
         if path.name == "two.wav":
             raise KeyboardInterrupt
         return whole(path, *arguments, **options)
 
-    monkeypatch.setattr(retriever, "encode_recording", interrupted)
+    monkeypatch.setattr(finder, "encode_recording", interrupted)
     exports = ["--csv", tmp_path / "found.csv", "--srt", tmp_path / "srt"]
     status, text, _ = run(
         "predict", asked[0], tmp_path / "two.wav", *asked[1:], "--query", "a dog", "--json", *exports

@@ -112,7 +112,7 @@ def test_only_the_stretches_around_candidates_are_heard(place, monkeypatch):
 def test_nothing_is_decoded_for_a_search(place, monkeypatch):
     index = open_index(place / NAME, device="cpu")
     SixBands.heard = 0
-    monkeypatch.setattr("amr_model.answer.retriever.stream_mono", None)
+    monkeypatch.setattr("amr_model.answer.hearing.stream_mono", None)
     assert index.rank("band 3")[0].hits
     assert SixBands.heard == 0
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amr_model.answer.retriever import Answer
+from amr_model.answer.answers import Answer
 from amr_model.web import markup
 from amr_model.web.listener import Heard
 from clotho_long.audio.spectrogram import NUM_BANDS, Spectrogram

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from amr_model.answer.exports.labels import heard_in_order, label
 
 if TYPE_CHECKING:
-    from amr_model.answer.retriever import Answer
+    from amr_model.answer.answers import Answer
 
 SUFFIX = ".txt"
 

@@ -15,7 +15,7 @@ from clotho_long.core.units import Seconds
 from clotho_long.core.wall_clock import ClockPattern
 
 if TYPE_CHECKING:
-    from amr_model.answer.retriever import Answer
+    from amr_model.answer.answers import Answer
 
 logger = logging.getLogger(__name__)
 

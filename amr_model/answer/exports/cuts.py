@@ -11,7 +11,7 @@ from clotho_long.audio.io import Waveform, read_parts, write_audio
 from clotho_long.core.units import Hertz, Seconds
 
 if TYPE_CHECKING:
-    from amr_model.answer.retriever import Answer
+    from amr_model.answer.answers import Answer
     from clotho_long.core.records import ScoredMoment
 
 

@@ -11,7 +11,7 @@ from clotho_long.core.texts import one_line
 from clotho_long.core.units import Seconds
 
 if TYPE_CHECKING:
-    from amr_model.answer.retriever import Answer
+    from amr_model.answer.answers import Answer
 
 
 def label(query: str, score: float) -> str:

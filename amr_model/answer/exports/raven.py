@@ -18,7 +18,7 @@ from clotho_long.core.errors import AudioError
 from clotho_long.core.texts import one_line
 
 if TYPE_CHECKING:
-    from amr_model.answer.retriever import Answer
+    from amr_model.answer.answers import Answer
 
 COLUMNS = (
     *("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)"),

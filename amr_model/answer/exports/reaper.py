@@ -17,7 +17,7 @@ from clotho_long.core.clock import clock_fields
 from clotho_long.core.texts import cell
 
 if TYPE_CHECKING:
-    from amr_model.answer.retriever import Answer
+    from amr_model.answer.answers import Answer
 
 COLUMNS = ("#", "Name", "Start", "End", "Length")
 

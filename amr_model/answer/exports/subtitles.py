@@ -14,7 +14,7 @@ from clotho_long.core.clock import clock_fields
 from clotho_long.core.units import Seconds
 
 if TYPE_CHECKING:
-    from amr_model.answer.retriever import Answer
+    from amr_model.answer.answers import Answer
 
 SUFFIX = ".srt"
 ARROW, HARMLESS_ARROW = "-->", "->"  # readers may take a text with an arrow for the times of a cue

@@ -12,7 +12,7 @@ from clotho_long.core.wall_clock import clock_time
 if TYPE_CHECKING:
     import pandas as pd
 
-    from amr_model.answer.retriever import Answer
+    from amr_model.answer.answers import Answer
 
 COLUMNS = ("recording", "query", "rank", "start", "end", "score", "presence")
 CLOCK_COLUMNS = ("clock_start", "clock_end")

@@ -16,7 +16,7 @@ from clotho_long.core.texts import one_line
 from clotho_long.core.units import Seconds
 
 if TYPE_CHECKING:
-    from amr_model.answer.retriever import Answer
+    from amr_model.answer.answers import Answer
 
 SUFFIX = ".TextGrid"
 DECIMALS = 6  # of a second; a moment that is shorter than that has no interval

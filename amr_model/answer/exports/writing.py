@@ -20,7 +20,7 @@ from clotho_long.core.files import write_text
 from clotho_long.core.units import Seconds
 
 if TYPE_CHECKING:
-    from amr_model.answer.retriever import Answer
+    from amr_model.answer.answers import Answer
 
 # What makes the one file of a recording, and how the file ends.
 OF_ONE_RECORDING: dict[str, tuple[Callable[[Sequence[Answer]], str], str]] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from amr_model.answer.retriever import Answer
+from amr_model.answer.answers import Answer
 
 LONGEST_S = 100_000.0  # more than a day
 

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from praatio import textgrid as praat
 
+from amr_model.answer.answers import Answer
 from amr_model.answer.exports.audacity import label_track
 from amr_model.answer.exports.labels import label
 from amr_model.answer.exports.raven import COLUMNS as RAVEN_COLUMNS
@@ -24,7 +25,6 @@ from amr_model.answer.exports.reaper import region_table
 from amr_model.answer.exports.subtitles import subtitles
 from amr_model.answer.exports.table import CLOCK_COLUMNS, COLUMNS, as_csv, moments_table
 from amr_model.answer.exports.textgrid import text_grid
-from amr_model.answer.retriever import Answer
 from clotho_long.audio.io import write_audio
 from clotho_long.core.texts import cell, one_line
 from tests.answer.exports.builders import HARD_TEXTS, answers_for_one_recording, hard_texts, make_answer

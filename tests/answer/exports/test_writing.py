@@ -11,11 +11,11 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amr_model.answer.answers import Answer
 from amr_model.answer.exports.choice import Exports, check_place, check_table
 from amr_model.answer.exports.cuts import cut_moments
 from amr_model.answer.exports.naming import prefixes
 from amr_model.answer.exports.writing import exporting, write_exports
-from amr_model.answer.retriever import Answer
 from clotho_long.audio.io import write_audio
 from clotho_long.core.errors import ConfigError
 from clotho_long.core.wall_clock import ClockPattern
