@@ -1,8 +1,7 @@
 """Fit what a curve's read-out needs, on queries whose moments are known: about ten numbers.
 
 temperature, shift   logistic regression of every second's label on its logit
-smoothing, levels    the combination of a small grid whose first moments fit best (mean IoU); the grid holds
-                     the curve's own scale (temperature 1, shift 0) as well
+smoothing, levels    the combination of a small grid whose first moments fit best (mean IoU)
 score                logistic regression on the candidates' statistics, or on their mean alone: a score is the
                      share of moments of that score that overlap a true one by half or more
 presence             logistic regression on each curve's peak, queries that the recording holds against
@@ -53,7 +52,6 @@ LEVELS: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...] = (  # relative,
     ((0.5,), (0.1, 0.2, 0.3, 0.5, 0.7)),
     ((0.2, 0.35, 0.5, 0.65, 0.8), (0.1, 0.2, 0.3, 0.5, 0.7)),
 )
-PLAIN_LEVELS: tuple[tuple[float, ...], ...] = ((0.3, 0.5, 0.7), (0.5,))  # relative
 # Which statistics make the score. The mean alone keeps the order of the plain read-out, where the fit of all
 # of them is no better.
 SCORES: tuple[tuple[str, ...], ...] = (STATISTICS, ("mean",))
@@ -115,16 +113,11 @@ def fit(known: Known) -> Calibration:
     if not known.holds.any():
         raise ManifestError("no query has a moment", "calibration", "calibrate on a set with moments")
     plain = ReadoutConfig()
-    temperature, shift = scaling(known)
+    temperature, shift = _scaling(known)
     scaled = dataclasses.replace(plain, temperature=temperature, shift=shift)
     shapes = [
         dataclasses.replace(scaled, smooth_rows=smooth_rows, relative=relative, absolute=absolute)
         for smooth_rows, (relative, absolute) in itertools.product(SMOOTH_ROWS, LEVELS)
-    ]
-    # as the curve comes: its own scale can suit segments better than that of a probability
-    shapes += [
-        dataclasses.replace(plain, smooth_rows=smooth_rows, relative=relative)
-        for smooth_rows, relative in itertools.product(SMOOTH_ROWS, PLAIN_LEVELS)
     ]
     best, best_fit = plain, -1.0
     for shape, names in itertools.product(shapes, SCORES):
@@ -172,7 +165,7 @@ def logistic_fit(statistics: Floats, labels: Floats, weights: Floats | None = No
     return float(found[0] - slopes @ middle), slopes
 
 
-def scaling(known: Known) -> tuple[float, float]:
+def _scaling(known: Known) -> tuple[float, float]:
     """Temperature and shift that make sigmoid a probability of a second to answer."""
     z = np.concatenate(known.curves).astype(np.float64)
     labels = np.concatenate(
