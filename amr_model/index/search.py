@@ -19,7 +19,7 @@ import numpy as np
 
 from amr_model.answer.answers import Answer, answering, each_query
 from amr_model.answer.finder import Asking, Finder
-from amr_model.answer.hearing import Encoded, encode_recording
+from amr_model.answer.hearing import encode_recording
 from amr_model.answer.run import Integers
 from amr_model.answer.similarity import MIN_SCORE, SimilarityAsker
 from amr_model.answer.stretches import Curve
@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 SCHEMA = 1  # of `Ranking.to_json`: raised when a field changes its meaning or goes
 TOP = 10
 CANDIDATES = 50  # places that the second stage listens to, for each query
-PLACE_ROWS = 60  # seconds of a recording that are one place
+# Seconds of a recording that are one place. Where the report's stretches of 300 rows begin, every 100, a
+# place begins too: just the three stretches hold it that hold each of its seconds.
+PLACE_ROWS = 100
 NEAR_OF_A_PLACE = 40  # seconds that are looked up for each place: many lie in the same one
 
 Where = dict[str, Integers]  # features id -> rows that matter, of one query
@@ -257,9 +259,12 @@ class Index:
     ) -> list[Ranking]:
         hits: list[list[Hit]] = [[] for _ in queries]
         for entry, members in self._to_read(len(queries), where):
-            encoded = Encoded(rows=self.catalog.features(entry), duration_s=entry.duration_s)
-            rows = None if where is None else [where[query][entry.features_id] for query in members]
-            found = asker.ask(encoded.rows, encoded.duration_s, [texts[q] for q in members], where=rows)
+            if where is None:
+                features, rows = self.catalog.features(entry), None
+            else:
+                features = self.catalog.mapped_features(entry)
+                rows = [where[query][entry.features_id] for query in members]
+            found = asker.ask(features, entry.duration_s, [texts[q] for q in members], where=rows)
             for query, answer in zip(members, found, strict=True):
                 moments = answering(answer.moments, least, limit=top)
                 hits[query] += [

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import amr_model
-from amr_model.answer.run import Asker
+from amr_model.answer.run import STRETCH_ROWS, Asker
+from amr_model.answer.stretches import VIEWS, stretch_starts, stretches_with
 from amr_model.checkpoint import Checkpoint, save_checkpoint
 from amr_model.config import system
 from amr_model.index.catalog import VECTORS, Hearing
@@ -107,6 +108,24 @@ def test_only_the_stretches_around_candidates_are_heard(place, monkeypatch):
     asked.clear()
     index.rank("band 3", candidates=1)
     assert 0 < sum(asked) < everything / 4
+
+
+@pytest.mark.parametrize("float16", [False, True])
+def test_of_the_features_only_what_is_heard_is_read(place, tmp_path, monkeypatch, float16):
+    hearing = Hearing(encoder=NAME, float16=float16)
+    update_index(tmp_path / "index", [place / "walks"], hearing, workers=Workers())
+    index = open_index(tmp_path / "index", checkpoint=place / f"{NAME}.pt", device="cpu")
+    exact = index.rank("band 3", exact=True)
+    monkeypatch.setattr("amr_model.index.catalog.read_features", None)
+    assert index.rank("band 3", candidates=100) == exact
+    assert open_index(tmp_path / "index", device="cpu").rank("band 3")[0].hits
+
+
+def test_a_place_costs_as_many_stretches_as_hold_a_second():
+    starts = stretch_starts(3600, STRETCH_ROWS)
+    for first in range(STRETCH_ROWS, 3600 - STRETCH_ROWS, PLACE_ROWS):
+        place = np.arange(first, first + PLACE_ROWS)
+        assert len(stretches_with(starts, STRETCH_ROWS, place)) == VIEWS
 
 
 def test_nothing_is_decoded_for_a_search(place, monkeypatch):
