@@ -9,6 +9,7 @@ there is no first stage. No sound is decoded: everything is read off the feature
 from __future__ import annotations
 
 import dataclasses
+import functools
 import heapq
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -100,7 +101,7 @@ class Ranking:
         return "\n".join(lines) + "\n"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Index:
     """A collection that was heard, and who answers about it; opened anew, it sees later changes."""
 
@@ -223,18 +224,23 @@ class Index:
 
     def _near(self, vectors: Features, candidates: int) -> list[list[tuple[float, str, int]]]:
         """[query][second] similarity, features id and row, best first."""
+        known = self.catalog.contents
+        among = known if self.narrowed else None
+        found = self._store.nearest(vectors, NEAR_OF_A_PLACE * candidates, among=among)
+        return [
+            [(n.similarity, n.recording, n.second) for n in near if n.recording in known] for near in found
+        ]
+
+    @functools.cached_property
+    def _store(self) -> VectorStore:
+        """The vectors, opened once: a store remembers what it read, and a later query takes a tenth."""
         assert self.catalog.space_dim is not None
         store = VectorStore(self.catalog.folder / VECTORS, self.catalog.space_dim)
         if len(store) == 0:
             raise FeatureError(
                 "holds no vectors", self.catalog.folder / VECTORS, "run `amr index` again, it makes them anew"
             )
-        known = self.catalog.contents
-        among = known if self.narrowed else None
-        found = store.nearest(vectors, NEAR_OF_A_PLACE * candidates, among=among)
-        return [
-            [(n.similarity, n.recording, n.second) for n in near if n.recording in known] for near in found
-        ]
+        return store
 
     def _glanced(self, texts: Sequence[Features], asker: Asking, candidates: int) -> list[Where]:
         """Where rough curves are highest: what is left where vectors say nothing."""

@@ -19,6 +19,7 @@ from amr_model.index.catalog import VECTORS, Hearing
 from amr_model.index.opening import open_index
 from amr_model.index.search import PLACE_ROWS, Index, _of_near
 from amr_model.index.update import update_index
+from amr_model.index.vectors import VectorStore
 from amr_model.public.networks import network_of
 from clotho_long.core.errors import ConfigError, FeatureError, ManifestError
 from clotho_long.core.settings import override
@@ -142,6 +143,24 @@ def test_a_sound_finds_what_sounds_like_it(place, tmp_path, name):
     ranking = open_index(place / name, device="cpu").like(sound)
     recording, onset_s, offset_s = found(ranking)[0]
     assert (recording, onset_s, offset_s) == ("b", 100.0, 104.0)
+
+
+def test_an_open_index_answers_on_while_it_is_updated(place, tmp_path, monkeypatch):
+    opened = []
+    make = VectorStore.__init__
+    monkeypatch.setattr(VectorStore, "__init__", lambda self, *at: opened.append(at) or make(self, *at))
+    folder = tmp_path / "walks"
+    write_sound(folder / "a.wav", [(1, 30, 36)], length_s=60)
+    update_index(tmp_path / "index", [folder], Hearing(encoder=NAME), workers=Workers())
+    opened.clear()
+    index = open_index(tmp_path / "index", device="cpu")
+    before = index.rank("band 1")
+    assert before == index.rank("band 1")
+    assert len(opened) == 1, "what a store read is remembered"
+    write_sound(folder / "b.wav", [(1, 10, 16)], length_s=60, seed=1)
+    update_index(tmp_path / "index", [folder], Hearing(encoder=NAME), workers=Workers())
+    assert index.rank("band 1") == before
+    assert len(open_index(tmp_path / "index", device="cpu").rank("band 1")[0].hits) > len(before[0].hits)
 
 
 def test_index_and_network_must_belong_together(place):
