@@ -1,6 +1,6 @@
 """Searching 500 hours: what an index of two million seconds takes to build, and a query to answer.
 
-    OMP_NUM_THREADS=2 python -m benchmarks.search_scale --out DIR --hours 500
+    OMP_NUM_THREADS=1 python -m benchmarks.search_scale --out DIR --hours 500
 
 Nothing is heard: features are drawn with the statistics of CLAP's rows (`vector_stores.drawn`), written as
 `amr index` writes them (float16), and projected to a vector a second by a stand-in for MS-CLAP, 768 numbers
@@ -9,7 +9,8 @@ weights, whose moments mean nothing and cost what others cost. Recall is that of
 seconds beside comparing all vectors.
 
 Building and asking work in processes of their own. Before asking, the index is dropped from the page cache,
-so that the first query reads the disk. 500 hours take 14 GB of disk, while they are made 22. Prints a table.
+so that the first query reads the disk. 500 hours take 14 GB of disk, while they are made 17. Prints a list.
+On a busy machine take one thread: two that wait for each other cost several times as much.
 """
 
 from __future__ import annotations
