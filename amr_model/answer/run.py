@@ -31,7 +31,7 @@ from amr_model.answer.stretches import (
 )
 from amr_model.config import ExperimentConfig
 from amr_model.data.collate import collate, padded
-from amr_model.data.rows import prepare_rows
+from amr_model.data.rows import PreparedRows, prepare_rows
 from amr_model.data.sets import RetrievalSet
 from amr_model.precision import matrix_products, mixed_precision
 from amr_model.tensors import Batch, Outputs
@@ -139,7 +139,7 @@ class Asker:
         """Seconds from one row to the next."""
         return self.config.features.row_s
 
-    def _prepared(self, rows: Features, texts: Sequence[Features]) -> tuple[Features, list[Features]]:
+    def _prepared(self, rows: Features, texts: Sequence[Features]) -> tuple[PreparedRows, list[Features]]:
         widths = self.config.model.audio_dim, self.config.model.text_dim
         for kind, features, width in (
             ("audio", rows, widths[0]),
@@ -151,7 +151,7 @@ class Asker:
                     f"{width}; name its encoder with --encoder"
                 )
         settings = self.config.features
-        audio = prepare_rows(rows, max_rows=None, normalise=settings.audio_normalise)
+        audio = PreparedRows(rows, normalise=settings.audio_normalise)
         tokens = [
             prepare_rows(text, max_rows=settings.text_max, normalise=settings.text_normalise)
             for text in texts
@@ -160,7 +160,7 @@ class Asker:
 
     def recording(
         self,
-        audio: Features,
+        audio: Features | PreparedRows,
         duration_s: Seconds,
         texts: Sequence[Features],
         *,
@@ -169,7 +169,7 @@ class Asker:
         """What each text finds in one recording of any length.
 
         Args:
-            audio: [row, dim], prepared (`data.rows.prepare_rows`).
+            audio: [row, dim], prepared (`data.rows`); only stretches that are heard are looked at.
             texts: [token, dim] each, prepared.
             where: rows that matter to each text. Only the stretches that hold one of them are heard, all of
                 those, so that such a row gets the number that it gets when everything is heard. None: all.

@@ -67,6 +67,7 @@ class SimilarityAsker:
 
     def glance(self, rows: Features, texts: Sequence[Features]) -> list[Curve]:
         """The curve of each query, [row]; errors as `ask`."""
+        rows = np.asarray(rows, dtype=np.float32)
         vectors = unit_rows(rows) if self.space is None else self.space.project_rows(rows)
         centred = vectors - vectors.mean(axis=0)
         for text in texts:

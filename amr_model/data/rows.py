@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,20 @@ def prepare_rows(rows: Features, *, max_rows: int | None, normalise: bool) -> Fe
         return kept
     scaled: Features = kept / (np.linalg.norm(kept, axis=1, keepdims=True) + np.float32(NORM_FLOOR))
     return scaled
+
+
+class PreparedRows:
+    """All rows of a recording as the network reads them, prepared where they are looked at."""
+
+    def __init__(self, rows: npt.NDArray[Any], *, normalise: bool) -> None:
+        """`rows` as stored, [row, dim]; they may be mapped from disk."""
+        self._rows, self._normalise = rows, normalise
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, some: slice) -> Features:
+        return prepare_rows(self._rows[some], max_rows=None, normalise=self._normalise)
 
 
 class PaddedRows:

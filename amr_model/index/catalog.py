@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 from pydantic.dataclasses import dataclass
 
 from clotho_long.audio.choice import ChannelChoice, SoundChoice
@@ -26,7 +27,7 @@ from clotho_long.core.jsonl import at_line, read_lines, write_lines
 from clotho_long.core.settings import build_config, to_plain
 from clotho_long.core.units import Seconds
 from clotho_long.features.extract import EncoderChoice, MadeBy
-from clotho_long.features.files import AUDIO_KEY, Features, audio_file, read_features
+from clotho_long.features.files import AUDIO_KEY, Features, audio_file, map_features, read_features
 from clotho_long.features.recordings import FileSound
 from clotho_long.features.windows import Convention
 
@@ -110,18 +111,31 @@ class Catalog:
         Raises:
             FeatureError: they are missing or damaged.
         """
+        rows = self._whole(entry, lambda file: read_features(file, AUDIO_KEY)[0])
+        return rows.astype("float32", copy=False)
+
+    def mapped_features(self, entry: Entry) -> npt.NDArray[Any]:
+        """The features of a recording, [row, dim], as stored: of those only what is looked at is read.
+
+        Raises:
+            FeatureError: as `features`.
+        """
+        return self._whole(entry, lambda file: map_features(file, AUDIO_KEY))
+
+    def _whole(self, entry: Entry, read: Callable[[Path], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        file = audio_file(self.features_dir, entry.features_id)
         try:
-            rows, _ = read_features(audio_file(self.features_dir, entry.features_id), AUDIO_KEY)
+            rows = read(file)
         except FeatureError as error:
             fix = "remove it, if it is there, and run `amr index` again"
             raise FeatureError(error.problem, error.where, fix) from None
         if len(rows) != entry.rows:
             raise FeatureError(
                 f"holds {len(rows)} rows instead of {entry.rows}",
-                audio_file(self.features_dir, entry.features_id),
+                file,
                 "remove it and run `amr index` again",
             )
-        return rows.astype("float32", copy=False)
+        return rows
 
     def write(self) -> None:
         """Write both files, each whole or not at all."""

@@ -9,6 +9,7 @@ there is no first stage. No sound is decoded: everything is read off the feature
 from __future__ import annotations
 
 import dataclasses
+import functools
 import heapq
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ import numpy as np
 
 from amr_model.answer.answers import Answer, answering, each_query
 from amr_model.answer.finder import Asking, Finder
-from amr_model.answer.hearing import Encoded, encode_recording
+from amr_model.answer.hearing import encode_recording
 from amr_model.answer.run import Integers
 from amr_model.answer.similarity import MIN_SCORE, SimilarityAsker
 from amr_model.answer.stretches import Curve
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
 SCHEMA = 1  # of `Ranking.to_json`: raised when a field changes its meaning or goes
 TOP = 10
 CANDIDATES = 50  # places that the second stage listens to, for each query
-PLACE_ROWS = 60  # seconds of a recording that are one place
+# Seconds of a recording that are one place. Where the report's stretches of 300 rows begin, every 100, a
+# place begins too: just the three stretches hold it that hold each of its seconds.
+PLACE_ROWS = 100
 NEAR_OF_A_PLACE = 40  # seconds that are looked up for each place: many lie in the same one
 
 Where = dict[str, Integers]  # features id -> rows that matter, of one query
@@ -98,7 +101,7 @@ class Ranking:
         return "\n".join(lines) + "\n"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Index:
     """A collection that was heard, and who answers about it; opened anew, it sees later changes."""
 
@@ -221,18 +224,23 @@ class Index:
 
     def _near(self, vectors: Features, candidates: int) -> list[list[tuple[float, str, int]]]:
         """[query][second] similarity, features id and row, best first."""
+        known = self.catalog.contents
+        among = known if self.narrowed else None
+        found = self._store.nearest(vectors, NEAR_OF_A_PLACE * candidates, among=among)
+        return [
+            [(n.similarity, n.recording, n.second) for n in near if n.recording in known] for near in found
+        ]
+
+    @functools.cached_property
+    def _store(self) -> VectorStore:
+        """The vectors, opened once: a store remembers what it read, and a later query takes a tenth."""
         assert self.catalog.space_dim is not None
         store = VectorStore(self.catalog.folder / VECTORS, self.catalog.space_dim)
         if len(store) == 0:
             raise FeatureError(
                 "holds no vectors", self.catalog.folder / VECTORS, "run `amr index` again, it makes them anew"
             )
-        known = self.catalog.contents
-        among = known if self.narrowed else None
-        found = store.nearest(vectors, NEAR_OF_A_PLACE * candidates, among=among)
-        return [
-            [(n.similarity, n.recording, n.second) for n in near if n.recording in known] for near in found
-        ]
+        return store
 
     def _glanced(self, texts: Sequence[Features], asker: Asking, candidates: int) -> list[Where]:
         """Where rough curves are highest: what is left where vectors say nothing."""
@@ -257,9 +265,12 @@ class Index:
     ) -> list[Ranking]:
         hits: list[list[Hit]] = [[] for _ in queries]
         for entry, members in self._to_read(len(queries), where):
-            encoded = Encoded(rows=self.catalog.features(entry), duration_s=entry.duration_s)
-            rows = None if where is None else [where[query][entry.features_id] for query in members]
-            found = asker.ask(encoded.rows, encoded.duration_s, [texts[q] for q in members], where=rows)
+            if where is None:
+                features, rows = self.catalog.features(entry), None
+            else:
+                features = self.catalog.mapped_features(entry)
+                rows = [where[query][entry.features_id] for query in members]
+            found = asker.ask(features, entry.duration_s, [texts[q] for q in members], where=rows)
             for query, answer in zip(members, found, strict=True):
                 moments = answering(answer.moments, least, limit=top)
                 hits[query] += [

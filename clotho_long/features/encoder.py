@@ -19,7 +19,7 @@ from clotho_long.core.extras import describe_missing
 from clotho_long.core.units import Hertz
 
 ENTRY_POINT_GROUP = "clotho_long.encoders"
-BUILT_IN = (
+BUILT_IN: tuple[EntryPoint, ...] = (
     EntryPoint("msclap-2023", "clotho_long.features.encoders.msclap:load_msclap", ENTRY_POINT_GROUP),
     EntryPoint(
         "msclap-reference",

@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +30,11 @@ AUDIO_FOLDER = "clap"
 TEXT_FOLDER = "clap_text"
 
 NPY_MAGIC = b"\x93NUMPY"
+ZIP_HEADER_BYTES = 30  # before the name of an entry
 # Whatever damaged or hostile bytes end in. RuntimeError: an encrypted zip.
 UNREADABLE = (
     OSError, EOFError, ValueError, TypeError, KeyError, SyntaxError, OverflowError, RecursionError,
-    RuntimeError, NotImplementedError, MemoryError, zlib.error, zipfile.BadZipFile,
+    RuntimeError, NotImplementedError, MemoryError, struct.error, zlib.error, zipfile.BadZipFile,
 )  # fmt: skip
 # Features hardly compress; a file that unfolds to far more than it holds was made to fill the memory.
 HARMLESS_BYTES, MAX_COMPRESSION = 1 << 26, 100
@@ -78,10 +80,29 @@ def read_features(path: Path | str, key: str) -> tuple[npt.NDArray[Any], dict[st
     """
     path = Path(path)
     with _opened(path, key) as arrays:
-        shape = _check_size(path, arrays, key)
-        if len(shape) != 2:
-            raise FeatureError(f"`{key}` has shape {shape}, not (rows, dim)", path, "extract it again")
+        _matrix(path, arrays, key)
         return arrays[key], _made_by(path, arrays)
+
+
+def map_features(path: Path | str, key: str) -> npt.NDArray[Any]:
+    """The matrix stored under `key`, as stored and read-only: of a large file only what is looked at is read.
+
+    So no checksum is compared. A compressed file is read as a whole.
+
+    Raises:
+        FeatureError: as `read_features`.
+    """
+    path = Path(path)
+    with _opened(path, key) as arrays:
+        stored = _matrix(path, arrays, key)
+        rows: npt.NDArray[Any]
+        if stored.entry.compress_type != zipfile.ZIP_STORED or 0 in stored.shape:
+            rows = arrays[key]
+            return rows
+        begin = _content_begins(path, stored.entry) + stored.header_bytes
+        order: Literal["F", "C"] = "F" if stored.fortran_order else "C"
+        # as a plain array: slicing an np.memmap costs several times as much
+        return np.asarray(np.memmap(path, stored.dtype, "r", begin, stored.shape, order))
 
 
 def read_made_by(path: Path, key: str) -> dict[str, Any] | None:
@@ -120,8 +141,38 @@ def _opened(path: Path, key: str) -> Iterator[Any]:
         ) from None
 
 
-def _check_size(path: Path, arrays: Any, key: str) -> tuple[int, ...]:
-    """The shape of an array, once its header is seen to ask for no more memory than the file can fill.
+class _Stored(NamedTuple):
+    """How an array lies in its file."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran_order: bool
+    entry: zipfile.ZipInfo
+    header_bytes: int  # of the array, before its numbers
+
+
+def _matrix(path: Path, arrays: Any, key: str) -> _Stored:
+    """How a matrix lies in its file.
+
+    Raises:
+        FeatureError: it is no matrix; and as `_check_size`.
+    """
+    stored = _check_size(path, arrays, key)
+    if len(stored.shape) != 2:
+        raise FeatureError(f"`{key}` has shape {stored.shape}, not (rows, dim)", path, "extract it again")
+    return stored
+
+
+def _content_begins(path: Path, entry: zipfile.ZipInfo) -> int:
+    """Where in a zip file the content of an entry lies: behind a header of its own and two texts."""
+    with path.open("rb") as file:
+        file.seek(entry.header_offset)
+        name_bytes, extra_bytes = struct.unpack("<26x2H", file.read(ZIP_HEADER_BYTES))
+    return entry.header_offset + ZIP_HEADER_BYTES + int(name_bytes) + int(extra_bytes)
+
+
+def _check_size(path: Path, arrays: Any, key: str) -> _Stored:
+    """How an array lies in its file, once its header is seen to ask for no more memory than there are bytes.
 
     Raises:
         FeatureError: header and content disagree, or a small file would unfold to a large array.
@@ -132,7 +183,7 @@ def _check_size(path: Path, arrays: Any, key: str) -> tuple[int, ...]:
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"array format {version}")
         read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-        shape, _, dtype = read(member)  # type: ignore[no-untyped-call]
+        shape, fortran_order, dtype = read(member)  # type: ignore[no-untyped-call]
         header = member.tell()
     entry = arrays.zip.getinfo(name)
     asked = math.prod(shape) * dtype.itemsize
@@ -146,7 +197,7 @@ def _check_size(path: Path, arrays: Any, key: str) -> tuple[int, ...]:
         raise FeatureError(
             f"`{key}` {shape} unfolds {entry.compress_size} bytes to {asked}", path, "delete it"
         )
-    return tuple(shape)
+    return _Stored(tuple(shape), dtype, fortran_order, entry, header)
 
 
 def _made_by(path: Path, arrays: Any) -> dict[str, Any] | None:

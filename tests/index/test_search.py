@@ -11,13 +11,15 @@ import pytest
 import torch
 
 import amr_model
-from amr_model.answer.run import Asker
+from amr_model.answer.run import STRETCH_ROWS, Asker
+from amr_model.answer.stretches import VIEWS, stretch_starts, stretches_with
 from amr_model.checkpoint import Checkpoint, save_checkpoint
 from amr_model.config import system
 from amr_model.index.catalog import VECTORS, Hearing
 from amr_model.index.opening import open_index
 from amr_model.index.search import PLACE_ROWS, Index, _of_near
 from amr_model.index.update import update_index
+from amr_model.index.vectors import VectorStore
 from amr_model.public.networks import network_of
 from clotho_long.core.errors import ConfigError, FeatureError, ManifestError
 from clotho_long.core.settings import override
@@ -109,6 +111,24 @@ def test_only_the_stretches_around_candidates_are_heard(place, monkeypatch):
     assert 0 < sum(asked) < everything / 4
 
 
+@pytest.mark.parametrize("float16", [False, True])
+def test_of_the_features_only_what_is_heard_is_read(place, tmp_path, monkeypatch, float16):
+    hearing = Hearing(encoder=NAME, float16=float16)
+    update_index(tmp_path / "index", [place / "walks"], hearing, workers=Workers())
+    index = open_index(tmp_path / "index", checkpoint=place / f"{NAME}.pt", device="cpu")
+    exact = index.rank("band 3", exact=True)
+    monkeypatch.setattr("amr_model.index.catalog.read_features", None)
+    assert index.rank("band 3", candidates=100) == exact
+    assert open_index(tmp_path / "index", device="cpu").rank("band 3")[0].hits
+
+
+def test_a_place_costs_as_many_stretches_as_hold_a_second():
+    starts = stretch_starts(3600, STRETCH_ROWS)
+    for first in range(STRETCH_ROWS, 3600 - STRETCH_ROWS, PLACE_ROWS):
+        place = np.arange(first, first + PLACE_ROWS)
+        assert len(stretches_with(starts, STRETCH_ROWS, place)) == VIEWS
+
+
 def test_nothing_is_decoded_for_a_search(place, monkeypatch):
     index = open_index(place / NAME, device="cpu")
     SixBands.heard = 0
@@ -123,6 +143,24 @@ def test_a_sound_finds_what_sounds_like_it(place, tmp_path, name):
     ranking = open_index(place / name, device="cpu").like(sound)
     recording, onset_s, offset_s = found(ranking)[0]
     assert (recording, onset_s, offset_s) == ("b", 100.0, 104.0)
+
+
+def test_an_open_index_answers_on_while_it_is_updated(place, tmp_path, monkeypatch):
+    opened = []
+    make = VectorStore.__init__
+    monkeypatch.setattr(VectorStore, "__init__", lambda self, *at: opened.append(at) or make(self, *at))
+    folder = tmp_path / "walks"
+    write_sound(folder / "a.wav", [(1, 30, 36)], length_s=60)
+    update_index(tmp_path / "index", [folder], Hearing(encoder=NAME), workers=Workers())
+    opened.clear()
+    index = open_index(tmp_path / "index", device="cpu")
+    before = index.rank("band 1")
+    assert before == index.rank("band 1")
+    assert len(opened) == 1, "what a store read is remembered"
+    write_sound(folder / "b.wav", [(1, 10, 16)], length_s=60, seed=1)
+    update_index(tmp_path / "index", [folder], Hearing(encoder=NAME), workers=Workers())
+    assert index.rank("band 1") == before
+    assert len(open_index(tmp_path / "index", device="cpu").rank("band 1")[0].hits) > len(before[0].hits)
 
 
 def test_index_and_network_must_belong_together(place):
