@@ -233,7 +233,7 @@ class Index:
 
     @functools.cached_property
     def _store(self) -> VectorStore:
-        """The vectors, opened once: a store remembers what it read, and a later query takes a tenth."""
+        """The vectors, opened once: a store remembers what it read."""
         assert self.catalog.space_dim is not None
         store = VectorStore(self.catalog.folder / VECTORS, self.catalog.space_dim)
         if len(store) == 0:
