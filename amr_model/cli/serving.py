@@ -34,7 +34,7 @@ from clotho_long.core.errors import ConfigError
 from clotho_long.core.extras import require_package
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import gradio as gr
     import torch
@@ -120,8 +120,7 @@ def serve(
                 raise click.UsageError(f"--{name} was settled when the index was made: leave it out")
     _refuse_taken_port(host, port)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being stopped is an end like Ctrl-C
-    with scratch_folder() as folder, contextlib.suppress(KeyboardInterrupt):
-        _settle_gradio(folder)
+    with scratch_folder() as folder, _settled_gradio(folder), contextlib.suppress(KeyboardInterrupt):
         from amr_model.web.guard import LOOPBACK
         from amr_model.web.serving import serving
 
@@ -184,18 +183,25 @@ def _index_page(
     return functools.partial(make_page, searcher)
 
 
-def _settle_gradio(folder: Path) -> None:
+@contextlib.contextmanager
+def _settled_gradio(folder: Path) -> Iterator[None]:
     """What Gradio reads when it is imported: it reports to nobody and asks nobody for newer versions.
 
-    What visitors give lies in `folder` beside what they get, readable by this user alone, and goes with it;
-    so does what is half uploaded.
+    Meanwhile what visitors give lies in `folder` beside what they get, readable by this user alone, and goes
+    with it; so does what is half uploaded.
     """
     uploads = folder / "uploads"
     uploads.mkdir(mode=0o700)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_TEMP_DIR"] = tempfile.tempdir = str(uploads)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks itself whether it has started
     warnings.filterwarnings("ignore", module="gradio")  # how it uses its own dependencies
+    before = tempfile.tempdir
+    os.environ["GRADIO_TEMP_DIR"] = tempfile.tempdir = str(uploads)
+    try:
+        yield
+    finally:  # the folder goes: nobody is to write there any more
+        tempfile.tempdir = before
+        del os.environ["GRADIO_TEMP_DIR"]
 
 
 def _refuse_taken_port(host: str, port: int) -> None:

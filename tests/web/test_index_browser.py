@@ -76,7 +76,8 @@ def open_sound_tab(page) -> None:
 def give_sound(page, sound) -> None:
     open_sound_tab(page)
     page.set_input_files("#recording input[type=file]", sound)
-    page.wait_for_selector(f"#recording :text('{sound.suffix}')")
+    # its name stands there while it is sent, too; it can be taken away only when it has arrived
+    page.locator("#recording").get_by_role("button", name="Clear").wait_for()
 
 
 def names(page) -> list[str]:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 
@@ -139,6 +140,16 @@ def test_a_taken_port_is_one_line(tmp_path):
     assert result.exit_code == 1
     assert f"127.0.0.1: cannot listen on port {port}" in result.stderr
     assert "give another --port" in result.stderr
+
+
+def test_an_ended_page_leaves_temporary_files_where_they_were(tmp_path):
+    pytest.importorskip("gradio", reason="needs the page: pip install '.[web]'")
+    before = tempfile.gettempdir()
+    result = CliRunner().invoke(main, ["serve", "--checkpoint", str(tmp_path / "none.pt")])
+    assert result.exit_code == 1
+    assert "none.pt: no such checkpoint" in result.stderr
+    assert tempfile.gettempdir() == before
+    assert "GRADIO_TEMP_DIR" not in os.environ
 
 
 def test_without_gradio_the_line_says_how_to_install_it(tmp_path, monkeypatch):
